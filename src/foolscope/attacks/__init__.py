@@ -1,0 +1,36 @@
+"""Attacks: frozen dataclasses of hyperparameters, called with a model, images and a goal."""
+
+from __future__ import annotations
+
+from foolscope.attacks.attack import Attack, AttackResult, Progress, Watch
+from foolscope.attacks.goal import Goal, Targeted, Untargeted
+from foolscope.attacks.gradient import BIM, FGM, FGSM, PGD
+from foolscope.registry import Registry
+from foolscope.spec import Spec, parse_spec
+
+ATTACKS: Registry[type[Attack]] = Registry(
+    "attack", "foolscope attacks", {attack.name: attack for attack in (FGM, FGSM, BIM, PGD)}
+)
+
+
+def parse_attack(spec: str | Spec) -> Attack:
+    """The attack that a spec such as `pgd:eps=8/255,steps=40` names.  Raises `SpecError` or `ParameterError`."""
+    parsed = parse_spec(spec) if isinstance(spec, str) else spec
+    return ATTACKS[parsed.name].from_spec(parsed)
+
+
+__all__ = [
+    "ATTACKS",
+    "BIM",
+    "FGM",
+    "FGSM",
+    "PGD",
+    "Attack",
+    "AttackResult",
+    "Goal",
+    "Progress",
+    "Targeted",
+    "Untargeted",
+    "Watch",
+    "parse_attack",
+]

@@ -1,0 +1,230 @@
+"""The shape of every attack: hyperparameters in, `AttackResult` out.
+
+An `Attack` is a frozen, keyword-only dataclass of hyperparameters.  It holds no model, device, seed or mode, and is
+called with them.  A subclass writes `_perturb`, which searches for one block of images; checks, blocks, randomness,
+counting, the last look at the returned images and the result are here, once.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from foolscope.attacks.goal import Goal, check_goal
+from foolscope.errors import InputError
+from foolscope.images import check_images, quantize
+from foolscope.models.counting import Queries
+from foolscope.models.engine import Engine, Precision, chunk_size
+from foolscope.norms import NORMS, l0
+from foolscope.randomness import Streams, draw_seed, generator
+from foolscope.spec import Parameters
+
+_CHUNKS_PER_BLOCK = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where an attack stands: `done` of `total` images are finished, `succeeded` of them so far fooled the model.
+
+    `step` of `steps` is that of the block at work, of which `active` images are still under attack; `objective` is
+    what the attack maximizes, the mean over them.
+    """
+
+    attack: str
+    step: int
+    steps: int
+    active: int
+    done: int
+    total: int
+    succeeded: int
+    objective: float
+
+
+Watch = Callable[[Progress], None]
+"""Called after every step.  Raising `Cancelled` in it stops the attack and leaves the model as it was."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackResult:
+    """What an attack did to N images.
+
+    `images` (N, C, H, W) are returned also where the attack failed.  `predictions` (N,) are the model's on exactly
+    these images, `success` (N,) whether they reach the goal.  `already` (N,) marks images that reached it untouched:
+    they are returned unchanged and count as success.  `forwards` and `backwards` (N,) are the passes spent on each.
+    """
+
+    originals: Tensor
+    images: Tensor
+    success: Tensor
+    predictions: Tensor
+    already: Tensor
+    forwards: Tensor
+    backwards: Tensor
+    trace: tuple[Progress, ...] = field(repr=False)
+
+    def distance(self, norm: str) -> Tensor:
+        """Distance (N,) between image and original in `l0` (changed pixels), `l1`, `l2` or `linf`."""
+        difference = self.images - self.originals
+        return l0(difference) if norm == "l0" else NORMS[norm].length(difference)
+
+
+@dataclass(kw_only=True)
+class Block:
+    """Images that are attacked together, and what `_perturb` needs for them.  `rows` number them in the whole run."""
+
+    queries: Queries
+    images: Tensor
+    goal: Goal
+    rows: Tensor
+    streams: Streams
+    quantize: bool
+    already: Tensor
+    report: Callable[[int, int, int, int, float], None]
+    """(step, steps, active, succeeded, objective)"""
+
+    def confirmed(self, images: Tensor, places: Tensor, reached: Tensor, *, saved: bool = True) -> Tensor:
+        """Those of `reached` that hold in full precision and, with `saved`, after the 8-bit rounding if one is asked.
+
+        `places` number the block's images of which `images` are versions.
+        """
+        rounded = saved and self.quantize
+        if not reached.any() or not (rounded or self.queries.engine.precision == "bfloat16"):
+            return reached
+        chosen = reached.nonzero()[:, 0]
+        candidates = quantize(images[chosen]) if rounded else images[chosen]
+        logits = self.queries.logits(candidates, self.rows[places[chosen]])
+        confirmed = torch.zeros_like(reached)
+        confirmed[chosen] = self.goal[places[chosen]].reached(logits)
+        return confirmed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack(Parameters):
+    """Base of all attacks; see the module's docstring."""
+
+    listing: ClassVar[str] = "foolscope attacks"
+    summary: ClassVar[str]
+    source: ClassVar[str]
+    needs_gradients: ClassVar[bool] = True
+
+    @property
+    @abstractmethod
+    def passes(self) -> int:
+        """Forward-and-backward passes that an image takes at most: what a run is expected to cost."""
+
+    def __call__(
+        self,
+        model: nn.Module | Engine,
+        images: Tensor,
+        goal: Goal,
+        *,
+        rng: torch.Generator | None = None,
+        watch: Watch | None = None,
+        quantize: bool = False,
+        precision: Precision = "float32",
+    ) -> AttackResult:
+        """Attack `images` (N, C, H, W) and return an `AttackResult`.
+
+        `rng` decides every random choice (default: a generator with seed 0).  With `quantize` the returned images are
+        multiples of 1/255 and success counts on them.  `precision` is that of gradient passes; success is checked in
+        float32.  An `Engine` instead of a model is used as it is.
+        Raises `InputError` for images, labels or logits that break the contract.
+        """
+        check_images(images)
+        engine = model if isinstance(model, Engine) else Engine(model, precision=precision)
+        if self.needs_gradients and not engine.info.differentiable:
+            raise InputError(f"{self.name} needs gradients and {engine.info.name} gives none: use a black-box attack.")
+        run = _Run(self, engine, images, goal, rng or generator(0), watch, quantize)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(run.seed)  # a model that draws random numbers draws the same ones every time
+            return run.result()
+
+    @abstractmethod
+    def _perturb(self, block: Block) -> Tensor:
+        """The perturbed images of a block, in [0, 1]; marks in `block.already` those that reach the goal untouched."""
+
+
+class _Run:
+    """One call of an attack: walks through the blocks and gathers the result."""
+
+    def __init__(
+        self,
+        attack: Attack,
+        engine: Engine,
+        images: Tensor,
+        goal: Goal,
+        rng: torch.Generator,
+        watch: Watch | None,
+        quantized: bool,
+    ) -> None:
+        self.attack, self.engine, self.watch, self.quantized = attack, engine, watch, quantized
+        self.images = images.detach()
+        self.seed = draw_seed(rng)
+        classes = engine.num_classes(images) if len(images) else 1
+        self.goal = check_goal(goal).checked(len(images), classes).to(images)
+        self.queries = Queries(engine, len(images))
+        self.trace: list[Progress] = []
+        self.done = self.succeeded = 0
+
+    def result(self) -> AttackResult:
+        empty = torch.zeros(0, dtype=torch.bool, device=self.images.device)
+        perturbed, predictions = [self.images[:0]], [empty.long()]
+        success, already = [empty], [empty]
+        size = (self.engine.chunk or chunk_size(self.images)) * _CHUNKS_PER_BLOCK
+        for begin in range(0, len(self.images), size):
+            rows = torch.arange(begin, min(begin + size, len(self.images)), device=self.images.device)
+            block = self._block(rows)
+            found = self.attack._perturb(block)
+            if self.quantized:
+                found = torch.where(block.already.view(-1, 1, 1, 1), found, quantize(found))
+            logits = self.queries.logits(found, rows)
+            reached = block.goal.reached(logits)
+            self.done, self.succeeded = self.done + len(rows), self.succeeded + int(reached.sum())
+            perturbed.append(found)
+            success.append(reached)
+            predictions.append(logits.argmax(1))
+            already.append(block.already)
+        return AttackResult(
+            originals=self.images,
+            images=torch.cat(perturbed),
+            success=torch.cat(success),
+            predictions=torch.cat(predictions),
+            already=torch.cat(already),
+            forwards=self.queries.forwards,
+            backwards=self.queries.backwards,
+            trace=tuple(self.trace),
+        )
+
+    def _block(self, rows: Tensor) -> Block:
+        images = self.images[rows]
+
+        def report(step: int, steps: int, active: int, succeeded: int, objective: float) -> None:
+            progress = Progress(
+                attack=self.attack.spec(),
+                step=step,
+                steps=steps,
+                active=active,
+                done=self.done + len(rows) - active,
+                total=len(self.images),
+                succeeded=self.succeeded + succeeded,
+                objective=objective,
+            )
+            self.trace.append(progress)
+            if self.watch:
+                self.watch(progress)
+
+        return Block(
+            queries=self.queries,
+            images=images,
+            goal=self.goal[rows],
+            rows=rows,
+            streams=Streams(self.seed, images),
+            quantize=self.quantized,
+            already=torch.zeros(len(rows), dtype=torch.bool, device=images.device),
+            report=report,
+        )

@@ -1,0 +1,231 @@
+"""FGM, FGSM, BIM and PGD: one loop of projected steepest ascent over a norm.
+
+    x_0     = x, or a random point of the ball
+    x_{t+1} = P( x_t + step * steepest(grad J(x_t)) )        P: onto the ball of radius eps around x and the box [0, 1]
+
+FGSM (Goodfellow et al. 2015, arXiv 1412.6572) takes one step of length eps in linf, FGM the same in l2; BIM (Kurakin
+et al. 2017, arXiv 1607.02533) many small steps; PGD (Madry et al. 2018, arXiv 1706.06083) many from a random point.
+The thesis prints FGSM with a minus (eq. 2.3): the sign of the gradient is added.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from foolscope.attacks.attack import Attack, Block
+from foolscope.attacks.goal import Goal
+from foolscope.models.engine import Objective
+from foolscope.norms import NORMS, Norm, linf
+from foolscope.spec import parameter
+
+
+def cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
+    """-log softmax(logits)[class], one number a sample."""
+    return F.cross_entropy(logits, classes, reduction="none")
+
+
+@dataclass(frozen=True)
+class Ascent:
+    """How to climb: what an attack of this file decides.  `eps` and `step` are lengths in `norm`."""
+
+    norm: Norm
+    eps: float
+    steps: int
+    step: float
+    random_start: bool = False
+    restarts: int = 1
+    early_stop: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientAttack(Attack):
+    """What the attacks of this file share."""
+
+    @abstractmethod
+    def _ascent(self) -> Ascent:
+        """The hyperparameters as the loop needs them."""
+
+    @property
+    def passes(self) -> int:
+        ascent = self._ascent()
+        return ascent.steps * ascent.restarts
+
+    def _perturb(self, block: Block) -> Tensor:
+        return climb(block, self._ascent())
+
+
+@dataclass(frozen=True, kw_only=True)
+class FGSM(GradientAttack):
+    """Fast Gradient Sign Method: one step of length `eps` in linf."""
+
+    name: ClassVar[str] = "fgsm"
+    summary: ClassVar[str] = "one step along the gradient's sign, linf"
+    source: ClassVar[str] = "Goodfellow, Shlens, Szegedy 2015, arXiv 1412.6572"
+
+    eps: float = parameter(8 / 255, "linf radius", low=0)
+
+    def _ascent(self) -> Ascent:
+        return Ascent(linf, self.eps, steps=1, step=self.eps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FGM(GradientAttack):
+    """Fast Gradient Method: one step of length `eps` along the gradient, in l2 unless another norm is asked for."""
+
+    name: ClassVar[str] = "fgm"
+    summary: ClassVar[str] = "one step along the gradient, l2"
+    source: ClassVar[str] = "Goodfellow, Shlens, Szegedy 2015, arXiv 1412.6572; Miyato et al. 2017, arXiv 1605.07725"
+
+    eps: float = parameter(0.5, "radius in `norm`", low=0)
+    norm: str = parameter("l2", "norm of the ball", choices=("l1", "l2", "linf"))
+
+    def _ascent(self) -> Ascent:
+        return Ascent(NORMS[self.norm], self.eps, steps=1, step=self.eps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BIM(GradientAttack):
+    """Basic Iterative Method: many small steps from the image itself.
+
+    Without `steps` Kurakin's rule decides: step 1/255 and ceil(min(255 eps + 4, 1.25 * 255 eps)) steps in linf; 10
+    steps in other norms.  Without `step` it is 1/255 in linf as far as the steps then can reach the ball's surface,
+    else 1.25 eps / steps.
+    """
+
+    name: ClassVar[str] = "bim"
+    summary: ClassVar[str] = "many small steps from the image itself"
+    source: ClassVar[str] = "Kurakin, Goodfellow, Bengio 2017, arXiv 1607.02533"
+
+    eps: float = parameter(8 / 255, "radius in `norm`", low=0)
+    norm: str = parameter("linf", "norm of the ball", choices=("l1", "l2", "linf"))
+    steps: int | None = parameter(None, "number of steps (none: Kurakin's rule)", low=1)
+    step: float | None = parameter(None, "length of a step in `norm` (none: Kurakin's rule)", low=0)
+    early_stop: bool = parameter(True, "images leave as soon as they fool the network")
+
+    def _ascent(self) -> Ascent:
+        levels = 255 * self.eps
+        rule = max(1, math.ceil(round(min(levels + 4, 1.25 * levels), 6))) if self.norm == "linf" else 10
+        steps = self.steps or rule
+        step = self.step
+        if step is None:
+            step = 1 / 255 if self.norm == "linf" and steps >= rule else 1.25 * self.eps / steps
+        return Ascent(NORMS[self.norm], self.eps, steps, step, early_stop=self.early_stop)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PGD(GradientAttack):
+    """Projected Gradient Descent: many steps from a random point of the ball.
+
+    Without `step` it is 2.5 eps / steps, as Madry et al. choose it.
+    """
+
+    name: ClassVar[str] = "pgd"
+    summary: ClassVar[str] = "many steps from a random point of the ball"
+    source: ClassVar[str] = "Madry et al. 2018, arXiv 1706.06083"
+
+    eps: float = parameter(8 / 255, "radius in `norm`", low=0)
+    norm: str = parameter("linf", "norm of the ball", choices=("l1", "l2", "linf"))
+    steps: int = parameter(40, "number of steps", low=1)
+    step: float | None = parameter(None, "length of a step in `norm` (none: 2.5 eps / steps)", low=0)
+    random_start: bool = parameter(True, "start from a random point of the ball, else from the image")
+    restarts: int = parameter(1, "independent starts; only images that still stand are tried again", low=1)
+    early_stop: bool = parameter(True, "images leave as soon as they fool the network")
+
+    def _ascent(self) -> Ascent:
+        step = 2.5 * self.eps / self.steps if self.step is None else self.step
+        return Ascent(NORMS[self.norm], self.eps, self.steps, step, self.random_start, self.restarts, self.early_stop)
+
+
+def climb(block: Block, ascent: Ascent) -> Tensor:
+    """Run the loop for one block; images that reach the goal untouched come back unchanged."""
+    found = block.images.clone()
+    standing = torch.arange(len(found), device=found.device)
+    if ascent.random_start:
+        block.already |= block.goal.reached(block.queries.logits(block.images, block.rows))
+        standing = (~block.already).nonzero()[:, 0]
+    for restart in range(ascent.restarts):
+        if len(standing) == 0:
+            break
+        climber = _Climber(block, ascent, standing, found)
+        climber.run(restart)
+        if restart + 1 < ascent.restarts:
+            reached = block.goal[standing].reached(block.queries.logits(found[standing], block.rows[standing]))
+            standing = standing[~block.confirmed(found[standing], standing, reached)]
+    return found
+
+
+def _objective(goal: Goal) -> Objective:
+    """What the engine differentiates."""
+    return lambda logits, rows: goal[rows].objective(cross_entropy, logits)
+
+
+class _Climber:
+    """The images of a block that still stand, and where they are: finished ones are written to `found` and leave."""
+
+    def __init__(self, block: Block, ascent: Ascent, places: Tensor, found: Tensor) -> None:
+        self.block, self.ascent, self.places, self.found = block, ascent, places, found
+        self.originals = block.images[places]
+        self.low, self.high = self._bounds(self.originals)
+        self.x = self.originals
+
+    def run(self, restart: int) -> None:
+        ascent, total = self.ascent, self.ascent.steps * self.ascent.restarts
+        if ascent.random_start:
+            streams = self.block.streams[self.places]
+            shape = tuple(self.x.shape[1:])
+            for _ in range(restart):  # later restarts stand further on in each image's stream
+                ascent.norm.random_point(streams, shape, ascent.eps)
+            self.x = self._inside(self.originals + ascent.norm.random_point(streams, shape, ascent.eps))
+        for step in range(ascent.steps):
+            goal = self.block.goal[self.places]
+            passed = self.block.queries.gradients(self.x, self.block.rows[self.places], _objective(goal))
+            gradients = self._leave(goal.reached(passed.logits), passed.images, untouched=self._untouched(step))
+            done = len(self.found) - len(self.places)
+            mean = float(passed.losses.mean())
+            self.block.report(restart * ascent.steps + step + 1, total, len(self.places), done, mean)
+            if len(self.places) == 0:
+                return
+            self.x = self._inside(self.x + ascent.step * ascent.norm.steepest(gradients))
+        self.found[self.places] = self.x
+
+    def _untouched(self, step: int) -> bool:
+        return step == 0 and not self.ascent.random_start
+
+    def _leave(self, reached: Tensor, gradients: Tensor, untouched: bool) -> Tensor:
+        """Let go of images that reached the goal; return the gradients of those that stay."""
+        if not untouched and not self.ascent.early_stop:
+            return gradients
+        reached = self.block.confirmed(self.x, self.places, reached, saved=not untouched)
+        if not reached.any():
+            return gradients
+        if untouched:
+            self.block.already[self.places[reached]] = True
+        self.found[self.places[reached]] = self.x[reached]
+        stay = ~reached
+        self.places, self.x, self.originals = self.places[stay], self.x[stay], self.originals[stay]
+        self.low, self.high = self.low[stay], self.high[stay]
+        return gradients[stay]
+
+    def _bounds(self, originals: Tensor) -> tuple[Tensor, Tensor]:
+        """The box [0, 1], cut with the ball in linf; on the 8-bit grid where the result will be rounded to it."""
+        if self.ascent.norm is not linf:
+            return torch.zeros_like(originals[:, :1, :1, :1]), torch.ones_like(originals[:, :1, :1, :1])
+        low = (originals - self.ascent.eps).clamp_min_(0)
+        high = (originals + self.ascent.eps).clamp_max_(1)
+        if self.block.quantize:
+            low = low.mul_(255).sub_(1e-3).ceil_().div_(255)
+            high = high.mul_(255).add_(1e-3).floor_().div_(255)
+        return low, high
+
+    def _inside(self, x: Tensor) -> Tensor:
+        """Onto the ball, then the box; the second never leads out of the first, because the original is in the box."""
+        if self.ascent.norm is not linf:
+            x = self.originals + self.ascent.norm.project(x - self.originals, self.ascent.eps)
+        return torch.clamp(x, self.low, self.high)

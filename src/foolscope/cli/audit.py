@@ -1,0 +1,126 @@
+"""`foolscope audit`: the main job."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from foolscope.cli import console
+from foolscope.cli.options import Data, Device, Folder, Json, Limit, Offline, Precision, Seed, Split
+
+if TYPE_CHECKING:
+    from foolscope.experiments import AuditProgress, Results
+
+
+def audit(
+    model: Annotated[str, typer.Argument(help="Model: 'foolscope models' lists them.")],
+    data: Data,
+    attacks: Annotated[
+        str, typer.Option("--attacks", help="Attacks, joined by commas: fgsm,pgd:steps=20.")
+    ] = "fgsm,pgd",
+    eps: Annotated[
+        list[str] | None,
+        typer.Option("--eps", help="Radii: 0:0.3:0.05 or 1/255,2/255; l2=0:2:0.5 for one norm. May be repeated."),
+    ] = None,
+    defense: Annotated[
+        list[str] | None,
+        typer.Option("--defense", help="Defense before the network: jpeg:quality=50. May be repeated."),
+    ] = None,
+    split: Split = "test",
+    limit: Limit = None,
+    out: Folder = None,
+    seed: Seed = 0,
+    precision: Precision = "float32",
+    device: Device = None,
+    offline: Offline = False,
+    json: Json = False,
+) -> None:
+    """Attack a classifier, with and without defenses, and write a report.
+
+    Prints accuracy against epsilon and writes report.html, results.json and results.parquet. The same command resumes
+    after a kill.
+    """
+    from foolscope.experiments.grid import parse_eps_by_norm, split_attacks
+
+    run_audit(
+        model,
+        data,
+        out or default_folder(model, data),
+        json=json,
+        attacks=split_attacks(attacks),
+        eps=parse_eps_by_norm(eps) if eps else None,
+        defenses=defense or (),
+        split=split,
+        limit=limit,
+        seed=seed,
+        precision=precision,
+        device=device,
+        offline=offline,
+    )
+
+
+def default_folder(model: str, data: str) -> Path:
+    """Where the report goes without `--out`: `foolscope-reports/<model>-<data>`."""
+    name = re.sub(r"[^A-Za-z0-9.]+", "-", f"{model}-{data}").strip("-.")
+    return Path("foolscope-reports") / name[:100]
+
+
+def run_audit(model: str, data: str, folder: Path, *, json: bool, **asked: Any) -> Results:
+    """Audit with a progress display, write the report into `folder`, print the tables."""
+    from foolscope.cli.options import check_device, check_precision
+    from foolscope.experiments import audit as audit_library
+    from foolscope.report import to_json, write
+
+    console.log_to_stderr()
+    check_precision(asked.get("precision", "float32"))
+    check_device(asked.get("device"))
+    with console.progress() as shown:
+        task = shown.add_task("preparing", total=None)
+
+        def watch(progress: AuditProgress) -> None:
+            label = f"{progress.label} ({progress.done} of {progress.cells})"
+            shown.update(task, description=label, completed=progress.passes, total=progress.total_passes)
+
+        results = audit_library(model, data, watch=watch, **asked)
+        shown.update(task, description="writing the report")
+        page = write(results, folder)
+    if json:
+        console.print_json(to_json(results))
+    else:
+        print_tables(results)
+    console.say(f"Report: {page.resolve()}")
+    return results
+
+
+def print_tables(results: Results) -> None:
+    """Accuracy against epsilon, one table a norm, and the warnings."""
+    from foolscope.spec import format_value
+
+    out = console.stdout()
+    about = results.about
+    images = f"{about['data']['images']:,} of {about['data']['of']:,} images"
+    title = f"{about['model']['name']} on {about['data']['spec']} ({images})"
+    out.print(f"{title}{': a preview' if about['data']['preview'] else ''}", style="bold", markup=False)
+    curves = (*results.curves, *results.weakest)
+    for norm in dict.fromkeys(curve.norm for curve in curves):
+        here = [curve for curve in curves if curve.norm == norm]
+        radii = sorted({point.eps for curve in here for point in curve.points})
+        made = console.table("attack", "defense", "attack knows", *(f">{format_value(eps)}" for eps in radii))
+        made.title = f"accuracy in % at {norm} distance"
+        for curve in here:
+            if curve.attack == "all" and curve is not here[-1] and len(here) == 2:
+                continue
+            by_eps = {point.eps: point.accuracy for point in curve.points}
+            cells = [f"{100 * by_eps[eps].value:.1f}" if eps in by_eps else "" for eps in radii]
+            knows = {"none": "", "oblivious": "no", "adaptive": "yes", "worst case": ""}[curve.mode]
+            made.add_row(
+                "worst of all" if curve.attack == "all" else curve.attack, curve.defense or "none", knows, *cells
+            )
+        out.print(made)
+    widest = max((p.accuracy.high - p.accuracy.low for c in curves for p in c.points), default=0.0)
+    out.print(f"95 % intervals are at most {100 * widest:.1f} points wide; the report has each.", style="dim")
+    for warning in results.warnings:
+        out.print(f"Warning: {warning.message}", markup=False)

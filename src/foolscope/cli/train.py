@@ -1,0 +1,84 @@
+"""`foolscope train`: a network by name on a data set by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from foolscope.cli import console
+from foolscope.cli.options import Data, Json, Limit, Offline, Seed
+
+if TYPE_CHECKING:
+    from foolscope.models.training import Recipe, TrainingProgress
+
+
+def train(
+    model: Annotated[str, typer.Argument(help="Network: lenet, lenet:extra=4, cifar-cnn, resnet20, torchvision:NAME.")],
+    data: Data,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the training images.", min=1)] = None,
+    adversarial: Annotated[
+        str | None, typer.Option("--adversarial", help="Train against this attack: pgd:eps=8/255,steps=7.")
+    ] = None,
+    settings: Annotated[
+        str | None, typer.Option("--recipe", help="Other settings: lr=0.05,batch=64,shift=2,flip=true.")
+    ] = None,
+    seed: Seed = 0,
+    limit: Limit = None,
+    name: Annotated[str | None, typer.Option("--name", help="What weights= calls the result.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The .safetensors file to write.")] = None,
+    offline: Offline = False,
+    json: Json = False,
+) -> None:
+    """Train a network, resumably, and write its weights, card and curves."""
+    from dataclasses import asdict
+
+    from foolscope.experiments.train import train_model
+
+    console.log_to_stderr()
+    terminal = console.stderr().is_terminal
+    with console.progress() as shown:
+        task = shown.add_task("training", total=None)
+
+        def watch(progress: TrainingProgress) -> None:
+            label = f"epoch {progress.epoch + 1} of {progress.epochs}, loss {progress.loss:.3f}"
+            shown.update(task, description=label, completed=progress.step, total=progress.steps)
+            if not terminal and progress.step % (progress.steps // progress.epochs) == 0:
+                console.say(f"{label}, accuracy {100 * progress.accuracy:.1f} %")
+
+        trained = train_model(
+            model,
+            data,
+            epochs=epochs,
+            recipe=_recipe(settings, model, data, offline) if settings else None,
+            adversarial=adversarial,
+            seed=seed,
+            limit=limit,
+            name=name,
+            out=out,
+            watch=watch,
+            offline=offline,
+        )
+    card = trained.card
+    if json:
+        console.print_json({"weights": str(trained.path), "card": asdict(card), "curves": asdict(trained.curves)})
+        return
+    out_console = console.stdout()
+    out_console.print(f"{100 * card.accuracy:.2f} % of {card.images:,} test images right", markup=False)
+    if card.robust_accuracy:
+        out_console.print(card.robust_accuracy, markup=False)
+    out_console.print(f"file:{trained.path}", markup=False)
+
+
+def _recipe(settings: str, model: str, data: str, offline: bool) -> Recipe:
+    """The usual recipe with some settings changed."""
+    from foolscope.data import load_data
+    from foolscope.experiments.train import default_recipe
+    from foolscope.models.training import Recipe
+    from foolscope.spec import parse_spec
+
+    changed = Recipe.from_spec(f"recipe:{settings}")
+    given = {key for key, _ in parse_spec(f"recipe:{settings}").options}
+    usual = default_recipe(model, load_data(data, "train", offline=offline))
+    return usual.replace(**{key: getattr(changed, key) for key in given})

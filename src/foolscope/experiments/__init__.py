@@ -1,0 +1,9 @@
+"""Experiments: cells of work on a store, and what is read out of them."""
+
+from __future__ import annotations
+
+from foolscope.experiments.audit import Audit, AuditProgress, audit
+from foolscope.experiments.results import Results
+from foolscope.experiments.store import Cell, Store
+
+__all__ = ["Audit", "AuditProgress", "Cell", "Results", "Store", "audit"]

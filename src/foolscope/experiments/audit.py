@@ -1,0 +1,373 @@
+"""The main job: attack a classifier, with and without defenses, and gather what was found.
+
+An audit is a list of cells: for each block of images one clean cell, and one attack cell for each attack, epsilon and
+source (the plain network, then each defense adaptively).  Cells that the store holds are not computed again, so the
+same call after a kill, with more epsilons or with more images, only does what is missing.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from foolscope.attacks import Attack, Progress
+from foolscope.data import ImageSet, load_data
+from foolscope.defenses import parse_defense
+from foolscope.errors import InputError, SpecError
+from foolscope.experiments.cells import (
+    PLAIN,
+    SAMPLES,
+    AttackJob,
+    Subject,
+    block_rows,
+    clean_cell,
+    clean_spec,
+)
+from foolscope.experiments.grid import AttackGrid, attack_grids, parse_eps
+from foolscope.experiments.results import Record, Results, Sample
+from foolscope.experiments.sanity import clean_warnings, curve_warnings
+from foolscope.experiments.store import Store
+from foolscope.files import home
+from foolscope.models import describe, load_model
+from foolscope.models.engine import Precision
+from foolscope.spec import format_value
+
+DEFAULT_ATTACKS = ("fgsm", "pgd")
+
+_log = logging.getLogger("foolscope")
+_CLEAN_PASSES = 3
+_SHOWN = 3
+_PACKAGES = ("foolscope", "torch", "torchvision", "numpy", "pillow", "opencv-python-headless")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditProgress:
+    """Where an audit stands.  `passes` counts the work that is done, in passes over an image, out of `total_passes`.
+
+    `reused` cells of `cells` were on the store already.  `attack` is the running attack's own progress.
+    """
+
+    label: str
+    done: int
+    cells: int
+    reused: int
+    passes: float
+    total_passes: float
+    attack: Progress | None = None
+
+
+AuditWatch = Callable[[AuditProgress], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """What to audit: the model with its engines, images, attacks with their radii, and defenses (specs)."""
+
+    subject: Subject
+    data: ImageSet
+    grids: tuple[AttackGrid, ...]
+    defenses: tuple[str, ...]
+    seed: int
+    precision: Precision
+
+    @property
+    def victims(self) -> tuple[str, ...]:
+        """The plain network, then each defense."""
+        return (PLAIN, *self.defenses)
+
+    def jobs(self) -> list[AttackJob]:
+        """Every attack at every radius: on the plain network, oblivious of the defenses, and on each defense."""
+        jobs = []
+        met = [(PLAIN, (PLAIN,)), *([(PLAIN, self.defenses)] if self.defenses else [])]
+        for source, victims in [*met, *((defense, (defense,)) for defense in self.adaptive)]:
+            for grid in self.grids:
+                for eps in grid.eps:
+                    shared = {"seed": self.seed, "precision": self.precision}
+                    jobs.append(AttackJob(attack=grid.at(eps), source=source, victims=victims, **shared))  # type: ignore[arg-type]
+        return jobs
+
+    @property
+    def adaptive(self) -> tuple[str, ...]:
+        """The defenses that the attacks can be run against, knowing of them."""
+        return tuple(spec for spec in self.defenses if self.subject.engines[spec].info.differentiable)
+
+    def run(self, store: Store, watch: AuditWatch | None = None) -> tuple[list[NDArrays], list[Record], list[Sample]]:
+        """Compute the cells that the store lacks; return the clean arrays a block, the records and the samples."""
+        return _Runner(self, store, watch).run()
+
+
+NDArrays = dict[str, NDArray[Any]]
+
+
+class _Runner:
+    """Walks through the cells of one audit."""
+
+    def __init__(self, audit: Audit, store: Store, watch: AuditWatch | None) -> None:
+        self.audit, self.store, self.watch = audit, store, watch
+        self.jobs, self.blocks = audit.jobs(), block_rows(audit.data)
+        self.cells = len(self.blocks) * (1 + len(self.jobs))
+        per_image = _CLEAN_PASSES + sum(job.attack.passes + 1 for job in self.jobs)
+        self.total_passes = float(per_image * len(audit.data))
+        self.done = self.reused = 0
+        self.passes = 0.0
+
+    def run(self) -> tuple[list[NDArrays], list[Record], list[Sample]]:
+        clean = []
+        for rows in self.blocks:
+            block = self.audit.data.rows(rows)
+            clean.append(self._clean(block))
+            self._finished("clean accuracy", _CLEAN_PASSES * len(block))
+        records, samples = [], []
+        for job in self.jobs:
+            parts, seconds = [], 0.0
+            for rows in self.blocks:
+                arrays, cost = self._attack(job, self.audit.data.rows(rows), first=rows.start == 0)
+                if rows.start == 0:
+                    samples += self._samples(job, arrays, clean[0])
+                parts.append({name: value for name, value in arrays.items() if not name.startswith("sample_")})
+                seconds += cost
+            records += self._records(job, _joined(parts), seconds)
+        return clean, records, samples
+
+    def _clean(self, block: ImageSet) -> NDArrays:
+        spec = clean_spec(self.audit.subject, block, self.audit.victims)
+        if (cell := self.store.load(spec)) is None:
+            arrays = clean_cell(self.audit.subject, block, self.audit.victims)
+            self.store.save(spec, arrays, {})
+            return arrays
+        self.reused += 1
+        return cell.arrays
+
+    def _attack(self, job: AttackJob, block: ImageSet, *, first: bool) -> tuple[NDArrays, float]:
+        spec = job.spec(self.audit.subject, block, keeps_samples=first)
+        label = f"{job.attack.spec()} on {job.source or 'the plain network'}"
+        cost = (job.attack.passes + 1) * len(block)
+        if (cell := self.store.load(spec)) is None:
+            arrays, info = job.run(self.audit.subject, block, first, lambda p: self._tell(label, p, cost))
+            self.store.save(spec, arrays, info)
+        else:
+            arrays, info = cell.arrays, cell.info
+            self.reused += 1
+        self._finished(label, cost)
+        return arrays, float(info["seconds"])
+
+    def _finished(self, label: str, passes: float) -> None:
+        self.done += 1
+        self.passes += passes
+        self._tell(label)
+
+    def _tell(self, label: str, attack: Progress | None = None, cost: float = 0.0) -> None:
+        if self.watch:
+            inside = (
+                cost * attack.step / max(1, attack.steps) * (attack.done + attack.active) / attack.total
+                if attack
+                else 0.0
+            )
+            progress = AuditProgress(
+                label=label, done=self.done, cells=self.cells, reused=self.reused,
+                passes=self.passes + inside, total_passes=self.total_passes, attack=attack,
+            )  # fmt: skip
+            self.watch(progress)
+
+    def _records(self, job: AttackJob, arrays: NDArrays, seconds: float) -> list[Record]:
+        """One record a victim: its predictions beside what all share."""
+        records = []
+        for number, victim in enumerate(job.victims):
+            shared = {name: value for name, value in arrays.items() if not name.startswith("prediction_")}
+            own = {
+                "prediction": arrays[f"prediction_{number}"],
+                "prediction_saved": arrays[f"prediction_saved_{number}"],
+            }
+            records.append(
+                Record(attack=job.attack, source=job.source, victim=victim, arrays=shared | own, seconds=seconds)
+            )
+        return records
+
+    def _samples(self, job: AttackJob, arrays: NDArrays, clean: NDArrays) -> list[Sample]:
+        """The first images that the source classifies right untouched, with every victim's predictions."""
+        source = self.audit.victims.index(job.source)
+        right = clean[f"prediction_{source}"][:SAMPLES] == clean["label"][:SAMPLES]
+        return [
+            Sample(
+                index=int(index),
+                label=int(arrays["label"][index]),
+                attack=job.attack.spec(),
+                eps=job.attack.eps,  # type: ignore[attr-defined]
+                source=job.source,
+                image=arrays["sample_images"][index],
+                adversarial=arrays["sample_adversarial"][index],
+                clean_predictions={
+                    v: int(clean[f"prediction_{self.audit.victims.index(v)}"][index]) for v in job.victims
+                },
+                predictions={v: int(arrays[f"prediction_{n}"][index]) for n, v in enumerate(job.victims)},
+            )
+            for index in np.flatnonzero(right)[:_SHOWN]
+        ]
+
+
+def _joined(parts: list[NDArrays]) -> NDArrays:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def audit(
+    model: str | nn.Module,
+    data: str | ImageSet,
+    attacks: Sequence[str | Attack] = DEFAULT_ATTACKS,
+    *,
+    eps: str | Sequence[float] | dict[str, tuple[float, ...]] | None = None,
+    defenses: Sequence[str] = (),
+    split: str = "test",
+    limit: int | None = None,
+    seed: int = 0,
+    precision: Precision = "float32",
+    device: str | None = None,
+    store: Store | None = None,
+    watch: AuditWatch | None = None,
+    offline: bool = False,
+) -> Results:
+    """Attack `model` on `data` and return the `Results`; `report.write` turns them into files.
+
+    `model` and `data` are specs or the things themselves, `attacks` specs or attacks, `defenses` specs.  `eps` is a
+    grid ('0:0.3:0.05', '1/255,2/255'), a sequence of radii, or a grid a norm; without it an attack's own `eps` counts
+    where its spec gives one, else a usual grid.  `limit` takes that many random images (`seed` chooses them).
+    Finished cells are kept in `store` (default: under `FOOLSCOPE_HOME`), so the same call resumes.
+    Raises `SpecError` and `ParameterError` for what is asked, `InputError` where model and data do not fit.
+    """
+    images = load_data(data, split, limit, seed, offline=offline) if isinstance(data, str) else data
+    network = load_model(model, images.task, offline=offline) if isinstance(model, str) else model
+    images = images.aligned_to(network)
+    images.check_against(network)
+    if len(images) == 0:
+        raise InputError(f"{images.name} has no images to audit.")
+    specs = tuple(dict.fromkeys(parse_defense(text).spec() for text in defenses))
+    grids = attack_grids(attacks, _grids(eps), images.pixels.shape[3:] + images.pixels.shape[1:3])
+    if not describe(network).differentiable and (bad := [g.label for g in grids if g.attack.needs_gradients]):
+        raise SpecError(f"{describe(network).name} gives no gradients: {', '.join(bad)} cannot attack it.")
+    subject = Subject.of(network, specs, precision, device)
+    plan = Audit(subject=subject, data=images, grids=grids, defenses=specs, seed=seed, precision=precision)
+    found = plan.run(store or Store(home() / "store"), watch)
+    return _results(plan, model if isinstance(model, str) else None, *found)
+
+
+def _grids(eps: str | Sequence[float] | dict[str, tuple[float, ...]] | None) -> dict[str, tuple[float, ...]]:
+    if eps is None:
+        return {}
+    if isinstance(eps, dict):
+        return eps
+    return {"": parse_eps(eps if isinstance(eps, str) else ",".join(str(value) for value in eps))}
+
+
+def _results(
+    plan: Audit, model_spec: str | None, clean: list[NDArrays], records: list[Record], samples: list[Sample]
+) -> Results:
+    joined = _joined(clean)
+    results = Results(
+        about=_about(plan, model_spec),
+        class_names=plan.data.class_names or describe(plan.subject.model).class_names,
+        clean=joined,
+        victims=plan.victims,
+        records=tuple(records),
+        samples=tuple(samples),
+        warnings=tuple(clean_warnings(joined)),
+    )
+    found = (*results.warnings, *curve_warnings(results))
+    return Results(**{**vars_of(results), "warnings": found})
+
+
+def vars_of(results: Results) -> dict[str, Any]:
+    """The fields of `results`, not its cached curves."""
+    return {name: getattr(results, name) for name in Results.__dataclass_fields__}
+
+
+def _about(plan: Audit, model_spec: str | None) -> dict[str, Any]:
+    """What was audited and how to repeat it."""
+    info, data = describe(plan.subject.model), plan.data
+    return {
+        "model": {
+            "spec": model_spec,
+            "name": info.name,
+            "weights": info.weights,
+            "trained_on": info.trained_on,
+            "parameters": sum(p.numel() for p in plan.subject.model.parameters()),
+            "digest": plan.subject.digest,
+        },
+        "data": {
+            "spec": data.name,
+            "split": data.split,
+            "images": len(data),
+            "of": data.total,
+            "preview": data.is_preview,
+            "digest": data.digest,
+        },
+        "attacks": [{"name": grid.label, "norm": grid.norm, "eps": list(grid.eps)} for grid in plan.grids],
+        "defenses": list(plan.defenses),
+        "seed": plan.seed,
+        "precision": plan.precision,
+        "command": command(plan, model_spec),
+        "python": python_code(plan, model_spec),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "machine": {"processor": platform.machine(), "system": platform.system(), "threads": torch.get_num_threads()},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _limit(plan: Audit) -> int | None:
+    return len(plan.data) if plan.data.is_preview else None
+
+
+def command(plan: Audit, model_spec: str | None) -> str | None:
+    """The command line that repeats this audit; None for a model that no spec names."""
+    if model_spec is None:
+        return None
+    parts = ["foolscope", "audit", model_spec, "--data", plan.data.name]
+    if plan.data.split != "test":
+        parts += ["--split", plan.data.split]
+    parts += ["--attacks", ",".join(grid.label for grid in plan.grids)]
+    for norm in dict.fromkeys(grid.norm for grid in plan.grids):
+        radii = next(grid.eps for grid in plan.grids if grid.norm == norm)
+        parts += ["--eps", f"{norm}={','.join(format_value(value) for value in radii)}"]
+    for defense in plan.defenses:
+        parts += ["--defense", defense]
+    if limit := _limit(plan):
+        parts += ["--limit", str(limit)]
+    parts += ["--seed", str(plan.seed)]
+    if plan.precision != "float32":
+        parts += ["--precision", plan.precision]
+    return shlex.join(parts)
+
+
+def python_code(plan: Audit, model_spec: str | None) -> str:
+    """The Python that repeats this audit."""
+    eps = {grid.norm: grid.eps for grid in plan.grids}
+    lines = [
+        "import foolscope as fs",
+        "",
+        "results = fs.audit(",
+        f"    {model_spec!r}," if model_spec else "    model,",
+        f"    {plan.data.name!r},",
+        f"    {[grid.label for grid in plan.grids]!r},",
+        f"    eps={eps!r},",
+        f"    defenses={list(plan.defenses)!r},",
+        f"    split={plan.data.split!r}, limit={_limit(plan)!r}, seed={plan.seed}, precision={plan.precision!r},",
+        ")",
+    ]
+    return "\n".join(lines)
+
+
+__all__ = ["DEFAULT_ATTACKS", "Audit", "AuditProgress", "AuditWatch", "asdict", "audit"]

@@ -1,0 +1,156 @@
+"""The two kinds of cell that an audit consists of, each for one block of images.
+
+A `clean` cell looks at the untouched images: predictions, and what the sanity checks need.  An `attack` cell attacks
+one network (`source`, plain or behind a defense) at one epsilon and shows the result to several (`victims`): so the
+oblivious accuracy of every defense comes from the very images that fool the plain network.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from foolscope.attacks import Attack, Untargeted, Watch
+from foolscope.attacks.gradient import cross_entropy
+from foolscope.data import ImageSet
+from foolscope.defenses import defended
+from foolscope.errors import InputError
+from foolscope.files import digest
+from foolscope.images import quantize
+from foolscope.measure import distances
+from foolscope.models.engine import Engine, Precision, chunk_size
+from foolscope.randomness import generator
+
+PLAIN = ""
+"""The name of the network without a defense, among `victims` and as `source`."""
+
+SAMPLES = 8
+"""Images of the first block that are kept, with their adversarial versions, for the report."""
+
+_LARGEST_BLOCK = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is audited: a model with a digest of all its weights, plain and behind each defense."""
+
+    model: nn.Module
+    digest: str
+    engines: dict[str, Engine]
+
+    @classmethod
+    def of(cls, model: nn.Module, defenses: tuple[str, ...], precision: Precision, device: str | None) -> Subject:
+        """Prepare the engines; `defenses` are specs."""
+        modules = {PLAIN: model, **{spec: defended(model, spec) for spec in defenses}}
+        engines = {name: Engine(module, precision=precision, device=device) for name, module in modules.items()}
+        return cls(model=model, digest=model_digest(model), engines=engines)
+
+
+def model_digest(model: nn.Module) -> str:
+    """SHA-256 over a model's structure and weights; for a black box over what it says of itself (`digest`)."""
+    parts: list[bytes | str] = [str(model), str(getattr(model, "digest", ""))]
+    for name, tensor in sorted(model.state_dict().items()):
+        parts += [name, str(tensor.dtype), tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data]
+    return digest(*parts)
+
+
+def block_rows(data: ImageSet) -> list[slice]:
+    """The blocks that a data set is worked through in: 512 images of 32 x 32, fewer of larger ones."""
+    size = min(_LARGEST_BLOCK, 4 * chunk_size(data.rows(slice(0, 1)).images))
+    return [slice(begin, min(begin + size, len(data))) for begin in range(0, len(data), size)]
+
+
+def clean_spec(subject: Subject, block: ImageSet, victims: tuple[str, ...]) -> dict[str, Any]:
+    """What decides a clean cell."""
+    return {"kind": "clean", "model": subject.digest, "data": block.digest, "victims": list(victims)}
+
+
+def clean_cell(subject: Subject, block: ImageSet, victims: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    """Predictions of every victim on the untouched images, and the sanity checks' raw material."""
+    images, plain = block.images, subject.engines[PLAIN]
+    logits = plain.logits(images)
+    again = plain.logits(images)
+    arrays: dict[str, Tensor] = {
+        "label": block.labels,
+        "confidence": logits.softmax(1).amax(1),
+        "looks_like_probabilities": ((logits >= 0).all(1)) & ((logits.sum(1) - 1).abs() < 1e-4),
+        "repeat_difference": (logits - again).abs().amax(1) / logits.abs().amax(1).clamp_min(1e-12),
+    }
+    if plain.info.differentiable:
+        gradients = plain.gradients(images, lambda z, rows: cross_entropy(z, block.labels[rows])).images
+        arrays["gradient_linf"] = gradients.flatten(1).abs().amax(1)
+    for number, victim in enumerate(victims):
+        arrays[f"prediction_{number}"] = subject.engines[victim].predict(images)
+    return {name: value.numpy() for name, value in arrays.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackJob:
+    """One attack (its epsilon set) on `source`, whose images are shown to `victims`.
+
+    Where others than the source look at them, no image leaves the batch early: what has only just crossed the source's
+    boundary would flatter every defense.
+    """
+
+    attack: Attack
+    source: str
+    victims: tuple[str, ...]
+    seed: int
+    precision: Precision
+
+    @property
+    def executed(self) -> Attack:
+        """The attack as it is run."""
+        if self.victims != (self.source,) and hasattr(self.attack, "early_stop"):
+            return self.attack.replace(early_stop=False)
+        return self.attack
+
+    def spec(self, subject: Subject, block: ImageSet, keeps_samples: bool) -> dict[str, Any]:
+        """What decides the cell."""
+        return {
+            "kind": "attack",
+            "model": subject.digest,
+            "data": block.digest,
+            "attack": {"name": self.executed.name, **vars(self.executed)},
+            "source": self.source,
+            "victims": list(self.victims),
+            "seed": self.seed,
+            "precision": self.precision,
+            "samples": SAMPLES if keeps_samples else 0,
+        }
+
+    def run(
+        self, subject: Subject, block: ImageSet, keeps_samples: bool, watch: Watch | None = None
+    ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """The cell's arrays and its cost in seconds."""
+        begun = time.perf_counter()
+        images = block.images
+        goal = Untargeted(block.labels)
+        result = self.executed(subject.engines[self.source], images, goal, rng=generator(self.seed), watch=watch)
+        seconds = time.perf_counter() - begun
+        if not result.images.isfinite().all():
+            raise InputError(f"{self.attack.name} gave NaN pixels on {subject.engines[self.source].info.name}.")
+        arrays: dict[str, Tensor] = {
+            "label": block.labels,
+            "success": result.success,
+            "already": result.already,
+            "forwards": result.forwards,
+            "backwards": result.backwards,
+            **vars(distances(images, result.images)),
+        }
+        saved = quantize(result.images)
+        for number, victim in enumerate(self.victims):
+            engine = subject.engines[victim]
+            same = victim == self.source
+            arrays[f"prediction_{number}"] = result.predictions if same else engine.predict(result.images)
+            arrays[f"prediction_saved_{number}"] = engine.predict(saved)
+        if keeps_samples:
+            arrays["sample_images"] = images[:SAMPLES]
+            arrays["sample_adversarial"] = result.images[:SAMPLES]
+        return {name: np.ascontiguousarray(value.numpy()) for name, value in arrays.items()}, {"seconds": seconds}

@@ -1,0 +1,145 @@
+"""Epsilon grids: what `--eps` understands, and what is used where it is not given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from foolscope.attacks import ATTACKS, Attack, parse_attack
+from foolscope.errors import ParameterError, SpecError
+from foolscope.spec import format_value, parse_spec, parse_value, split
+
+_LONGEST = 1000
+
+_GRAY = {
+    "linf": (0.05, 0.1, 0.15, 0.2, 0.25, 0.3),
+    "l2": (0.5, 1.0, 1.5, 2.0, 2.5, 3.0),
+    "l1": (5.0, 10.0, 20.0, 30.0, 40.0),
+}
+_COLOR = {
+    "linf": (1 / 255, 2 / 255, 4 / 255, 8 / 255, 16 / 255),
+    "l2": (0.125, 0.25, 0.5, 1.0, 2.0),
+    "l1": (2.0, 4.0, 8.0, 12.0, 24.0),
+}
+_COLOR_VALUES = 3 * 32 * 32
+
+
+@dataclass(frozen=True)
+class AttackGrid:
+    """One attack and the radii that it is tried at, ascending, all above 0; 0 is the clean accuracy."""
+
+    attack: Attack
+    eps: tuple[float, ...]
+
+    @property
+    def norm(self) -> str:
+        """The norm that `eps` is measured in."""
+        return norm_of(self.attack)
+
+    @property
+    def label(self) -> str:
+        """The attack's spec without its radius."""
+        return without_eps(self.attack)
+
+    def at(self, eps: float) -> Attack:
+        """The attack with this radius."""
+        return self.attack.replace(eps=eps)
+
+
+def norm_of(attack: Attack) -> str:
+    """The name of the norm that an attack's `eps` is measured in."""
+    return str(getattr(attack, "norm", "linf"))
+
+
+def without_eps(attack: Attack) -> str:
+    """The attack's spec without `eps`: what all points of a curve share."""
+    spec = parse_spec(attack.spec())
+    options = ",".join(f"{key}={value}" for key, value in spec.options if key != "eps")
+    return f"{spec.name}:{options}" if options else spec.name
+
+
+def parse_eps(text: str) -> tuple[float, ...]:
+    """Read `0:0.3:0.05` (first, last, step), `1/255,2/255,8/255`, or one number.
+
+    Raises `SpecError` where that cannot be read, `ParameterError` for radii that are negative or not finite.
+    """
+    values: list[float] = []
+    for item in text.split(","):
+        numbers = [float(parse_value(part.strip(), float, "eps")) for part in item.split(":")]
+        if len(numbers) == 1:
+            values += numbers
+        elif len(numbers) == 3:
+            values += _range(item, *numbers)
+        else:
+            raise SpecError(f"eps: '{item}' is neither a number nor FIRST:LAST:STEP.")
+    for value in values:
+        if not (math.isfinite(value) and value >= 0):
+            raise ParameterError(f"eps must be at least 0, got {format_value(value)}.")
+    return tuple(sorted(set(values)))
+
+
+def _range(item: str, first: float, last: float, step: float) -> list[float]:
+    if not (step > 0 and last >= first and math.isfinite((last - first) / step)):
+        raise SpecError(f"eps: '{item}' needs FIRST <= LAST and STEP > 0.")
+    count = int((last - first) / step + 1e-9) + 1
+    if count > _LONGEST:
+        raise SpecError(f"eps: '{item}' are {count:,} values, more than {_LONGEST:,}.")
+    return [float(f"{first + index * step:.10g}") for index in range(count)]
+
+
+def parse_eps_by_norm(texts: Iterable[str]) -> dict[str, tuple[float, ...]]:
+    """Read several `--eps` values: `0:0.3:0.1` for every norm, `l2=0:2:0.5` for one.  The key '' stands for every."""
+    grids: dict[str, tuple[float, ...]] = {}
+    for text in texts:
+        norm, equals, grid = text.partition("=")
+        if equals and norm not in _COLOR:
+            raise SpecError(f"eps: unknown norm '{norm}' in '{text}': {', '.join(_COLOR)} can bound an attack.")
+        grids[norm if equals else ""] = parse_eps(grid if equals else text)
+    return grids
+
+
+def default_eps(norm: str, shape: Sequence[int]) -> tuple[float, ...]:
+    """The usual radii for images of this (C, H, W): up to 0.3 for gray digits, 16/255 for color.
+
+    l2 and l1 grow with the image, so that the change per pixel stays comparable.
+    """
+    channels, height, width = shape
+    if channels == 1:
+        return _GRAY[norm]
+    values = channels * height * width
+    scale = {"linf": 1.0, "l2": math.sqrt(values / _COLOR_VALUES), "l1": values / _COLOR_VALUES}[norm]
+    return tuple(float(f"{eps * scale:.3g}") if norm != "linf" else eps for eps in _COLOR[norm])
+
+
+def split_attacks(text: str) -> list[str]:
+    """Split `fgsm,pgd:steps=20,norm=l2` into specs: a part that is KEY=VALUE belongs to the attack before it."""
+    specs: list[str] = []
+    for part in split(text, ","):
+        if "=" in part.partition(":")[0] and specs:
+            specs[-1] += ("," if ":" in specs[-1] else ":") + part
+        else:
+            specs.append(part)
+    return [spec.strip() for spec in specs]
+
+
+def attack_grids(
+    attacks: Sequence[str | Attack], eps: dict[str, tuple[float, ...]], shape: Sequence[int]
+) -> tuple[AttackGrid, ...]:
+    """Give every attack its radii: those of `eps`, else the one that its spec names, else the default ones.
+
+    Raises `SpecError` for unknown names, options, and for an attack that is given twice.
+    """
+    grids: dict[str, AttackGrid] = {}
+    for given in attacks:
+        attack = parse_attack(given) if isinstance(given, str) else given
+        own = not isinstance(given, str) or any(key == "eps" for key, _ in parse_spec(given).options)
+        norm = norm_of(attack)
+        chosen = eps.get(norm) or eps.get("") or ((attack.eps,) if own else default_eps(norm, shape))  # type: ignore[attr-defined]
+        grid = AttackGrid(attack, tuple(value for value in sorted(chosen) if value > 0))
+        if grid.label in grids:
+            raise SpecError(f"the attack '{grid.label}' is given twice.")
+        grids[grid.label] = grid
+    if not grids:
+        raise SpecError(f"no attack is given; there are {', '.join(ATTACKS)}.")
+    return tuple(grids.values())

@@ -1,0 +1,213 @@
+"""What an audit found: per-sample records, and the curves, intervals and costs that are read out of them.
+
+Accuracy under attack is the share of all images that the attacked network still classifies right.  Attack success is
+the share of the images that it classified right untouched and no longer does.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from foolscope.attacks import Attack
+from foolscope.experiments.cells import PLAIN
+from foolscope.experiments.grid import norm_of, without_eps
+from foolscope.measure import Proportion, accuracy, per_class
+
+DISTANCES = ("l0", "l1", "l2", "linf", "ssim", "psnr")
+MODES = ("none", "oblivious", "adaptive")
+"""Without a defense; with one that the attack does not know of; with one that it differentiates through."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One attack at one epsilon as one network sees it.  Arrays are (N,), in the data set's order."""
+
+    attack: Attack
+    source: str
+    victim: str
+    arrays: dict[str, NDArray[Any]]
+    seconds: float
+
+    @property
+    def mode(self) -> str:
+        """One of `MODES`."""
+        if self.victim == PLAIN:
+            return "none"
+        return "adaptive" if self.source == self.victim else "oblivious"
+
+    @property
+    def eps(self) -> float:
+        """The attack's radius."""
+        return float(self.attack.eps)  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One point of a curve; `distances`, `forwards` and `backwards` are means over the images attacked.
+
+    `saved` is the share of successes that survive being saved with 8 bits.
+    """
+
+    eps: float
+    accuracy: Proportion
+    success: Proportion
+    saved: Proportion
+    distances: dict[str, float | None]
+    forwards: float
+    backwards: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """Accuracy against epsilon of one attack on one network; the first point is eps = 0, the clean accuracy."""
+
+    attack: str
+    norm: str
+    defense: str
+    mode: str
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SanityWarning:
+    """Something that makes a number hard to believe: a stable code, one sentence, and the figures behind it."""
+
+    code: str
+    message: str
+    evidence: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One image of the report: (C, H, W) float32 in [0, 1], and what every network makes of it."""
+
+    index: int
+    label: int
+    attack: str
+    eps: float
+    source: str
+    image: NDArray[np.float32]
+    adversarial: NDArray[np.float32]
+    clean_predictions: dict[str, int]
+    predictions: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """Everything that an audit found.  `about` says what was audited, how to repeat it and with which versions."""
+
+    about: dict[str, Any]
+    class_names: tuple[str, ...] | None
+    clean: dict[str, NDArray[Any]]
+    victims: tuple[str, ...]
+    records: tuple[Record, ...]
+    samples: tuple[Sample, ...] = field(repr=False)
+    warnings: tuple[SanityWarning, ...]
+
+    @property
+    def labels(self) -> Tensor:
+        """True classes (N,)."""
+        return torch.from_numpy(self.clean["label"])
+
+    def clean_correct(self, victim: str = PLAIN) -> Tensor:
+        """Which untouched images a network classifies right: bool (N,)."""
+        return torch.from_numpy(self.clean[f"prediction_{self.victims.index(victim)}"]) == self.labels
+
+    def clean_accuracy(self, victim: str = PLAIN) -> Proportion:
+        """Accuracy on untouched images; `victim` is '' for the plain network or a defense's spec."""
+        return accuracy(self.clean_correct(victim))
+
+    def class_accuracy(self, victim: str = PLAIN) -> list[tuple[str, Proportion]]:
+        """Clean accuracy of each class that occurs."""
+        rows = per_class(self.clean_correct(victim), self.labels, self.class_names)
+        return [(name, share) for name, share in rows if share.trials]
+
+    @cached_property
+    def curves(self) -> tuple[Curve, ...]:
+        """One curve for every attack and way of meeting it: plain, then each defense oblivious and adaptive."""
+        groups: dict[tuple[str, str, str], list[Record]] = {}
+        for record in self.records:
+            groups.setdefault((without_eps(record.attack), record.victim, record.mode), []).append(record)
+        return tuple(self._curve(*key, records) for key, records in groups.items())
+
+    def _curve(self, attack: str, victim: str, mode: str, records: list[Record]) -> Curve:
+        clean = self.clean_accuracy(victim)
+        nothing = Proportion(0, clean.successes)
+        untouched: dict[str, float | None] = {**dict.fromkeys(DISTANCES, 0.0), "ssim": 1.0, "psnr": None}
+        first = Point(
+            eps=0.0, accuracy=clean, success=nothing, saved=Proportion(0, 0), distances=untouched,
+            forwards=1.0, backwards=0.0,
+        )  # fmt: skip
+        points = [self._point(record) for record in sorted(records, key=lambda record: record.eps)]
+        norm = norm_of(records[0].attack)
+        return Curve(attack=attack, norm=norm, defense=victim, mode=mode, points=(first, *points))
+
+    def still_correct(self, record: Record, *, saved: bool = False) -> Tensor:
+        """Which images the record's victim still classifies right: bool (N,)."""
+        column = "prediction_saved" if saved else "prediction"
+        return torch.from_numpy(record.arrays[column]) == self.labels
+
+    def _point(self, record: Record) -> Point:
+        correct, before = self.still_correct(record), self.clean_correct(record.victim)
+        attacked = ~torch.from_numpy(record.arrays["already"])
+        fooled = before & ~correct
+        return Point(
+            eps=record.eps,
+            accuracy=accuracy(correct),
+            success=accuracy(fooled[before]),
+            saved=accuracy(~self.still_correct(record, saved=True)[fooled]),
+            distances={name: _mean(record.arrays[name], attacked) for name in DISTANCES},
+            forwards=float(record.arrays["forwards"].mean()),
+            backwards=float(record.arrays["backwards"].mean()),
+        )
+
+    @cached_property
+    def weakest(self) -> tuple[Curve, ...]:
+        """Per norm and defense: accuracy where every image meets the attack that is worst for it.
+
+        Of a defense this takes all its attacks, oblivious and adaptive: the number that the defense deserves.
+        """
+        curves = []
+        norms = list(dict.fromkeys(norm_of(record.attack) for record in self.records))
+        for norm in norms:
+            for victim in self.victims:
+                chosen = [r for r in self.records if r.victim == victim and norm_of(r.attack) == norm]
+                points = [self._weakest_point(victim, eps, chosen) for eps in sorted({r.eps for r in chosen})]
+                first = Point(
+                    eps=0.0, accuracy=self.clean_accuracy(victim), success=Proportion(0, 0), saved=Proportion(0, 0),
+                    distances={}, forwards=1.0, backwards=0.0,
+                )  # fmt: skip
+                mode = "none" if victim == PLAIN else "worst case"
+                curves.append(Curve(attack="all", norm=norm, defense=victim, mode=mode, points=(first, *points)))
+        return tuple(curves)
+
+    def _weakest_point(self, victim: str, eps: float, records: list[Record]) -> Point:
+        here = [record for record in records if record.eps == eps]
+        correct = torch.stack([self.still_correct(record) for record in here]).all(0)
+        before = self.clean_correct(victim)
+        return Point(
+            eps=eps,
+            accuracy=accuracy(correct),
+            success=accuracy((before & ~correct)[before]),
+            saved=Proportion(0, 0),
+            distances={},
+            forwards=sum(float(record.arrays["forwards"].mean()) for record in here),
+            backwards=sum(float(record.arrays["backwards"].mean()) for record in here),
+        )
+
+
+def _mean(values: NDArray[Any], chosen: Tensor) -> float | None:
+    """Mean over the chosen samples; None of no samples or where it is not finite (the PSNR of equal images)."""
+    picked = values[chosen.numpy()].astype(np.float64)
+    if not len(picked):
+        return None
+    mean = float(picked.mean())
+    return mean if math.isfinite(mean) else None

@@ -1,0 +1,74 @@
+"""Sanity warnings: what makes a robustness number hard to believe before any attack has been judged.
+
+The checks are those that Carlini et al. 2019 (arXiv 1902.06705) and AutoAttack (Croce and Hein 2020, arXiv 2003.01690)
+ask for first; the full examination of gradient masking is `masking.examine`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foolscope.experiments.results import Curve, Results, SanityWarning
+
+_REPEAT_TOLERANCE = 1e-4
+_ONE_STEP = ("fgsm", "fgm")
+_TOLERATED_DIFFERENCE = 0.005
+
+
+def clean_warnings(clean: dict[str, NDArray[Any]]) -> Iterator[SanityWarning]:
+    """What the clean cells show: probabilities instead of logits, random outputs, gradients that are exactly zero."""
+    share = float(clean["looks_like_probabilities"].mean())
+    if share > 0.99:
+        yield SanityWarning(
+            code="probabilities",
+            message="The model returns probabilities, not logits: their gradients vanish where it is sure, and "
+            "gradient attacks look weaker than they are. Remove the softmax.",
+            evidence={"share of outputs that sum to 1": share},
+        )
+    difference = float(clean["repeat_difference"].max())
+    if difference > _REPEAT_TOLERANCE:
+        yield SanityWarning(
+            code="random",
+            message="The model answers the same images differently: it draws random numbers. Attacks that do not "
+            "average over them look weaker than they are.",
+            evidence={"largest relative difference of logits": difference},
+        )
+    if "gradient_linf" in clean:
+        zero = float((clean["gradient_linf"] == 0).mean())
+        if zero > 0:
+            yield SanityWarning(
+                code="zero-gradient",
+                message="The loss has a gradient of exactly zero on some images: gradient attacks cannot move there, "
+                "which says nothing about robustness.",
+                evidence={"share of images": zero, "images": float(np.sum(clean["gradient_linf"] == 0))},
+            )
+
+
+def curve_warnings(results: Results) -> Iterator[SanityWarning]:
+    """What the curves show: an iterative attack that is weaker than a one-step attack in the same norm."""
+    for iterative in results.curves:
+        if iterative.attack.split(":")[0] in _ONE_STEP or iterative.mode == "oblivious":
+            continue  # what fools the plain network best need not fool a defended one best
+        for single in results.curves:
+            same = (single.norm, single.defense, single.mode) == (iterative.norm, iterative.defense, iterative.mode)
+            if same and single.attack.split(":")[0] in _ONE_STEP:
+                yield from _weaker(iterative, single)
+
+
+def _weaker(iterative: Curve, single: Curve) -> Iterator[SanityWarning]:
+    """One warning, for the epsilon at which the iterative attack falls back the most."""
+    by_eps = {point.eps: point.accuracy.value for point in single.points}
+    gaps = [(p.accuracy.value - by_eps[p.eps], p.eps) for p in iterative.points if p.eps in by_eps]
+    gap, eps = max(gaps, default=(0.0, 0.0))
+    if gap > _TOLERATED_DIFFERENCE:
+        against = f" against {single.defense} ({single.mode})" if single.defense else ""
+        yield SanityWarning(
+            code="iterative-weaker",
+            message=f"{iterative.attack} leaves more accuracy than the one-step {single.attack}{against}: the "
+            "gradients mislead it. The smaller number is the one that counts.",
+            evidence={"eps": eps, "accuracy gap": gap},
+        )

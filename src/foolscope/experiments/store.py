@@ -1,0 +1,106 @@
+"""The run store: finished work in folders named by what decides it.
+
+A cell is one folder, `<root>/<first two digits>/<SHA-256 of the canonical JSON of its spec>/`, with `cell.json` (spec,
+info, the arrays' digest) and `arrays.npz`.  It is written under a temporary name and moved into place: present means
+done.  A cell whose content does not match its digest is set aside and computed again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foolscope.errors import StorageError
+from foolscope.files import canonical_json, digest, file_digest, storage_error
+
+SCHEMA = 1
+"""Raised when what a cell holds changes its meaning; cells of other schemas are never looked at."""
+
+_log = logging.getLogger("foolscope")
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One finished piece of work: `spec` decides it, `arrays` are its result, `info` what it cost."""
+
+    spec: dict[str, Any]
+    arrays: dict[str, NDArray[Any]]
+    info: dict[str, Any]
+
+
+def cell_key(spec: Mapping[str, Any]) -> str:
+    """The name of the cell of `spec`: 64 hexadecimal digits."""
+    return digest(canonical_json({"schema": SCHEMA, **spec}))
+
+
+class Store:
+    """Cells under one folder.  Several processes may use it at once; the first to finish a cell keeps it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, spec: Mapping[str, Any]) -> Path:
+        """Where the cell of `spec` lies once it is done."""
+        key = cell_key(spec)
+        return self.root / key[:2] / key
+
+    def __contains__(self, spec: Mapping[str, Any]) -> bool:
+        return (self.path(spec) / "cell.json").is_file()
+
+    def load(self, spec: Mapping[str, Any]) -> Cell | None:
+        """The finished cell, or None.  A damaged one is set aside beside the store and counts as not done."""
+        folder = self.path(spec)
+        if not folder.is_dir():
+            return None
+        try:
+            content = json.loads((folder / "cell.json").read_text())
+            if content["digest"] != file_digest(folder / "arrays.npz"):
+                raise ValueError("its digest does not match")
+            with np.load(folder / "arrays.npz", allow_pickle=False) as file:
+                return Cell(content["spec"], {name: file[name] for name in file.files}, content["info"])
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            self._set_aside(folder, error)
+            return None
+
+    def save(self, spec: Mapping[str, Any], arrays: Arrays, info: Mapping[str, Any]) -> None:
+        """Write a cell, whole or not at all.  Raises `StorageError`."""
+        folder = self.path(spec)
+        temporary: Path | None = None
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(prefix=".part-", dir=self.root))
+            np.savez(temporary / "arrays.npz", allow_pickle=False, **dict(arrays))
+            content = {"spec": dict(spec), "info": dict(info), "digest": file_digest(temporary / "arrays.npz")}
+            (temporary / "cell.json").write_text(json.dumps(content, indent=1))
+            try:
+                temporary.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # another process was first: its cell is as good
+                    raise
+        except OSError as error:
+            raise storage_error(folder, error) from error
+        finally:
+            if temporary is not None:
+                shutil.rmtree(temporary, ignore_errors=True)
+
+    def _set_aside(self, folder: Path, error: Exception) -> None:
+        place = self.root / "damaged" / f"{folder.name}-{os.getpid()}"
+        _log.warning("damaged result %s (%s): set aside in %s and computed again", folder.name[:12], error, place)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            folder.rename(place)
+        except OSError as failure:
+            raise StorageError(f"cannot set the damaged result {folder} aside: {failure}.") from failure

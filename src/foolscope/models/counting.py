@@ -1,0 +1,28 @@
+"""Count what every image costs: the numbers of forward and backward passes that an attack spent on it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from foolscope.models.engine import Engine, Gradients, Objective
+
+
+class Queries:
+    """An engine that counts.  `forwards` and `backwards` are int64 (count,), one number an image."""
+
+    def __init__(self, engine: Engine, count: int) -> None:
+        self.engine = engine
+        self.forwards = torch.zeros(count, dtype=torch.int64)
+        self.backwards = torch.zeros(count, dtype=torch.int64)
+
+    def logits(self, images: Tensor, rows: Tensor) -> Tensor:
+        """Logits of `images`, which are versions of the images numbered `rows`."""
+        self.forwards[rows.cpu()] += 1
+        return self.engine.logits(images)
+
+    def gradients(self, images: Tensor, rows: Tensor, objective: Objective) -> Gradients:
+        """Like `Engine.gradients`; `objective` gets places in `images`, not numbers from `rows`."""
+        self.forwards[rows.cpu()] += 1
+        self.backwards[rows.cpu()] += 1
+        return self.engine.gradients(images, objective)

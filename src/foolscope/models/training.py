@@ -1,0 +1,243 @@
+"""Train a network on two CPU cores and lose nothing when it is killed.
+
+SGD with Nesterov momentum and a one-cycle learning rate (Smith 2018, arXiv 1803.09820), channels_last, bfloat16
+forwards where asked, augmentation on tensors.  Every random number is a function of (seed, step), so a training that
+is killed and repeated ends with the same bits as one that was not.
+"""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from foolscope.errors import InputError, StorageError
+from foolscope.files import canonical_json, replacing
+from foolscope.spec import Parameters, parameter
+
+Perturb = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
+"""(model, images, labels, step) to the images that are trained on: adversarial training's inner attack."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Parameters):
+    """How to train: all that decides the result, besides network, data and seed."""
+
+    name: ClassVar[str] = "recipe"
+    listing: ClassVar[str] = "foolscope train --help"
+
+    epochs: int = parameter(10, "passes over the training images", low=1)
+    batch: int = parameter(128, "images in a step", low=1)
+    lr: float = parameter(0.1, "peak learning rate of the one-cycle schedule", low=0)
+    momentum: float = parameter(0.9, "Nesterov momentum", low=0, high=1)
+    decay: float = parameter(5e-4, "weight decay on weights of two and more dimensions", low=0)
+    warmup: float = parameter(0.25, "share of the steps in which the learning rate rises", low=0, high=1)
+    shift: int = parameter(0, "random shift in pixels, both directions", low=0)
+    flip: bool = parameter(False, "random horizontal flip")
+    precision: str = parameter("bfloat16", "of the forward pass", choices=("float32", "bfloat16"))
+    clip: float = parameter(0.0, "largest gradient norm of a step; 0: none", low=0)
+
+    def steps(self, images: int) -> int:
+        """Steps of a training on that many images."""
+        return self.epochs * -(-images // self.batch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingProgress:
+    """Where a training stands; `loss` and `accuracy` are of the last step's batch."""
+
+    step: int
+    steps: int
+    epoch: int
+    epochs: int
+    loss: float
+    accuracy: float
+    seconds: float
+
+
+@dataclass
+class Curves:
+    """One number an epoch: mean training loss and accuracy, accuracy on the validation images, seconds."""
+
+    loss: list[float] = field(default_factory=list)
+    accuracy: list[float] = field(default_factory=list)
+    validation: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+
+def one_cycle(step: int, steps: int, warmup: float) -> float:
+    """Learning rate at `step`, as a share of the peak: a line up, then half a cosine down to 0."""
+    turn = max(1, round(warmup * steps))
+    if step < turn:
+        return (step + 1) / turn
+    return 0.5 * (1 + float(np.cos(np.pi * (step - turn) / max(1, steps - turn))))
+
+
+def augment(images: Tensor, recipe: Recipe, rng: torch.Generator) -> Tensor:
+    """Shift by up to `recipe.shift` pixels (edges filled with 0) and flip, each image by its own draw."""
+    count, _, height, width = images.shape
+    if recipe.shift:
+        s = recipe.shift
+        padded = F.pad(images, (s, s, s, s)).permute(0, 2, 3, 1)
+        dy, dx = torch.randint(0, 2 * s + 1, (2, count, 1), generator=rng)
+        rows, columns = dy + torch.arange(height), dx + torch.arange(width)
+        sample = torch.arange(count)[:, None, None]
+        images = padded[sample, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    if recipe.flip:
+        flipped = torch.rand(count, generator=rng) < 0.5
+        images = torch.where(flipped[:, None, None, None], images.flip(3), images)
+    return images
+
+
+def train(
+    model: nn.Module,
+    pixels: NDArray[np.uint8],
+    labels: Tensor,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = 60.0,
+    perturb: Perturb | None = None,
+    validate: Callable[[nn.Module], float] | None = None,
+    watch: Callable[[TrainingProgress], None] | None = None,
+) -> Curves:
+    """Train `model` in place and leave it in evaluation mode.
+
+    `pixels` is uint8 (N, H, W, C), `labels` int64 (N,).  With `checkpoint` the state is kept there every
+    `checkpoint_seconds` and at every epoch's end, and the same call goes on from it; a checkpoint of another recipe,
+    seed or data is refused with `StorageError`.  `validate` is called once an epoch with the model in evaluation mode.
+    Raises `InputError` where the loss stops being finite.
+    """
+    if len(pixels) == 0:
+        raise InputError("cannot train on 0 images.")
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": recipe.decay}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+    model.to(memory_format=torch.channels_last)
+    state = _State(model, optimizer, checkpoint, _identity(recipe, seed, labels))
+    steps, saved = recipe.steps(len(labels)), time.monotonic()
+    per_epoch = steps // recipe.epochs
+    with torch.random.fork_rng(devices=[]):
+        while state.step < steps:
+            epoch, index = divmod(state.step, per_epoch)
+            order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed * 100_003 + epoch))
+            begun = time.monotonic()
+            rows = order[index * recipe.batch : (index + 1) * recipe.batch]
+            torch.manual_seed(seed * 1_000_003 + state.step)
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.lr * one_cycle(state.step, steps, recipe.warmup)
+            loss, correct = _step(model, optimizer, pixels, labels, rows, recipe, perturb, state.step)
+            state.add(loss, correct, len(rows), time.monotonic() - begun)
+            if index == per_epoch - 1:
+                state.end_epoch(validate(model.eval()) if validate else float("nan"))
+            if checkpoint and (index == per_epoch - 1 or time.monotonic() - saved > checkpoint_seconds):
+                state.save()
+                saved = time.monotonic()
+            if watch:
+                seconds = time.monotonic() - begun
+                shown = (loss / len(rows), correct / len(rows), seconds)
+                watch(_progress(state.step, steps, epoch, recipe.epochs, *shown))
+    model.eval()
+    return state.curves
+
+
+def _progress(
+    step: int, steps: int, epoch: int, epochs: int, loss: float, accuracy: float, seconds: float
+) -> TrainingProgress:
+    return TrainingProgress(
+        step=step, steps=steps, epoch=epoch, epochs=epochs, loss=loss, accuracy=accuracy, seconds=seconds
+    )
+
+
+def _step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    pixels: NDArray[np.uint8],
+    labels: Tensor,
+    rows: Tensor,
+    recipe: Recipe,
+    perturb: Perturb | None,
+    step: int,
+) -> tuple[float, int]:
+    """One step of gradient descent: the summed loss and the number of correct predictions."""
+    batch = torch.from_numpy(pixels[rows.numpy()]).permute(0, 3, 1, 2).float().div_(255)
+    images = augment(batch, recipe, torch.default_generator).contiguous(memory_format=torch.channels_last)
+    truth = labels[rows]
+    if perturb is not None:
+        images = perturb(model, images, truth, step)
+    model.train()
+    with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+        logits = model(images)
+    loss = F.cross_entropy(logits.float(), truth)
+    if not loss.isfinite():
+        raise InputError(f"the training loss is {loss.item()} at step {step}; a smaller lr may help.")
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    if recipe.clip:
+        nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return loss.item() * len(rows), int((logits.argmax(1) == truth).sum())
+
+
+def _identity(recipe: Recipe, seed: int, labels: Tensor) -> str:
+    return canonical_json({"recipe": asdict(recipe), "seed": seed, "images": len(labels)})
+
+
+class _State:
+    """What a checkpoint holds: parameters, momentum, the step, the running epoch's sums and the curves."""
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, path: Path | None, identity: str) -> None:
+        self.model, self.optimizer, self.path, self.identity = model, optimizer, path, identity
+        self.step = 0
+        self.sums = [0.0, 0.0, 0.0, 0.0]  # loss, correct, images, seconds
+        self.curves = Curves()
+        if path is not None and path.exists():
+            self._load(path)
+
+    def add(self, loss: float, correct: int, images: int, seconds: float) -> None:
+        self.step += 1
+        self.sums = [a + b for a, b in zip(self.sums, (loss, correct, images, seconds), strict=True)]
+
+    def end_epoch(self, validation: float) -> None:
+        loss, correct, images, seconds = self.sums
+        self.curves.loss.append(loss / images)
+        self.curves.accuracy.append(correct / images)
+        self.curves.validation.append(validation)
+        self.curves.seconds.append(seconds)
+        self.sums = [0.0, 0.0, 0.0, 0.0]
+
+    def save(self) -> None:
+        content = {
+            "identity": self.identity,
+            "step": self.step,
+            "sums": self.sums,
+            "curves": asdict(self.curves),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        with replacing(cast(Path, self.path)) as temporary:
+            torch.save(content, temporary)
+
+    def _load(self, path: Path) -> None:
+        try:
+            content: dict[str, Any] = torch.load(path, weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError, OSError) as error:
+            raise StorageError(f"{path}: damaged checkpoint ({error}); remove it to start again.") from None
+        if content.get("identity") != self.identity:
+            raise StorageError(f"{path} belongs to another recipe, seed or data set; remove it or name another folder.")
+        self.model.load_state_dict(content["model"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.step, self.sums = content["step"], content["sums"]
+        self.curves = Curves(**content["curves"])

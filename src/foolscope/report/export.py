@@ -1,0 +1,192 @@
+"""The results as data: JSON with every curve, and a table with one row for every image, attack, radius and network.
+
+`docs/results.md` describes both.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foolscope.experiments.grid import norm_of, without_eps
+from foolscope.experiments.results import Curve, Point, Record, Results, Sample
+from foolscope.measure import Proportion
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SCHEMA = "foolscope-audit/1"
+"""The name of what `to_json` and `to_table` give; it changes when a key or column changes its meaning."""
+
+
+def to_json(results: Results) -> dict[str, Any]:
+    """The results as a value that JSON can hold, without NaN and infinities.
+
+    What depends on time stands under `timing` alone: all else is equal for two runs of the same audit.
+    """
+    return {
+        "schema": SCHEMA,
+        "about": results.about,
+        "class_names": None if results.class_names is None else list(results.class_names),
+        "warnings": [
+            {"code": w.code, "message": w.message, "evidence": {k: _finite(v) for k, v in w.evidence.items()}}
+            for w in results.warnings
+        ],
+        "clean": [
+            {
+                "defense": victim,
+                "accuracy": _proportion(results.clean_accuracy(victim)),
+                "per_class": [
+                    {"class_name": name, "accuracy": _proportion(share)}
+                    for name, share in results.class_accuracy(victim)
+                ],
+            }
+            for victim in results.victims
+        ],
+        "curves": [_curve(curve) for curve in results.curves],
+        "weakest": [_weakest(curve) for curve in results.weakest],
+        "samples": [_sample(sample) for sample in results.samples],
+        "timing": timing(results),
+    }
+
+
+def timing(results: Results) -> dict[str, Any]:
+    """Seconds that each attack took at each radius, and all of them together."""
+    runs = attack_runs(results)
+    return {
+        "seconds": sum(record.seconds for record in runs),
+        "attacks": [
+            {"attack": without_eps(run.attack), "eps": run.eps, "defense": run.source, "seconds": run.seconds}
+            for run in runs
+        ],
+    }
+
+
+def attack_runs(results: Results) -> list[Record]:
+    """One record a run of an attack: the one of the network that was attacked, not of those that were shown it."""
+    return [record for record in results.records if record.victim == record.source]
+
+
+def _proportion(share: Proportion) -> dict[str, Any]:
+    value = share.value if share.trials else None
+    ends = {"low": share.low, "high": share.high}
+    return {"successes": share.successes, "trials": share.trials, "value": value, **ends}
+
+
+def _curve(curve: Curve) -> dict[str, Any]:
+    return {
+        "attack": curve.attack,
+        "norm": curve.norm,
+        "defense": curve.defense,
+        "mode": curve.mode,
+        "points": [_point(point) for point in curve.points],
+    }
+
+
+def _point(point: Point) -> dict[str, Any]:
+    return {
+        "eps": point.eps,
+        "accuracy": _proportion(point.accuracy),
+        "success": _proportion(point.success),
+        "saved": _proportion(point.saved),
+        "distances": {name: _finite(value) for name, value in point.distances.items()},
+        "forwards": point.forwards,
+        "backwards": point.backwards,
+    }
+
+
+def _weakest(curve: Curve) -> dict[str, Any]:
+    """A curve over all attacks has no distances and nothing that could be saved."""
+    points = [_point(point) for point in curve.points]
+    kept = ("eps", "accuracy", "success", "forwards", "backwards")
+    return {
+        "norm": curve.norm,
+        "defense": curve.defense,
+        "points": [{key: point[key] for key in kept} for point in points],
+    }
+
+
+def _sample(sample: Sample) -> dict[str, Any]:
+    return {
+        "index": sample.index,
+        "label": sample.label,
+        "attack": sample.attack,
+        "eps": sample.eps,
+        "source": sample.source,
+        "predictions": [
+            {"defense": victim, "clean": sample.clean_predictions[victim], "attacked": prediction}
+            for victim, prediction in sample.predictions.items()
+        ],
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def to_table(results: Results) -> pa.Table:
+    """One row an image, attack, radius, source and victim.  An infinite PSNR, that of equal images, is null."""
+    import pyarrow as pa
+
+    schema = _table_schema()
+    parts = [pa.table(_columns(results, record), schema=schema) for record in results.records]
+    return pa.concat_tables(parts) if parts else schema.empty_table()
+
+
+def _table_schema() -> pa.Schema:
+    import pyarrow as pa
+
+    word = pa.dictionary(pa.int16(), pa.string())
+    kinds: dict[str, pa.DataType] = {
+        "index": pa.int32(),
+        "label": pa.int32(),
+        "clean_prediction": pa.int32(),
+        "prediction": pa.int32(),
+        "prediction_saved": pa.int32(),
+        "attack": word,
+        "norm": word,
+        "eps": pa.float64(),
+        "defense": word,
+        "mode": word,
+        "success": pa.bool_(),
+        "l0": pa.int32(),
+        **dict.fromkeys(("l1", "l2", "linf", "ssim", "psnr"), pa.float32()),
+        "forwards": pa.int32(),
+        "backwards": pa.int32(),
+    }
+    return pa.schema(list(kinds.items()), metadata={"schema": SCHEMA})
+
+
+def _columns(results: Results, record: Record) -> dict[str, Any]:
+    import pyarrow as pa
+
+    arrays, count = record.arrays, len(results.clean["label"])
+    fooled = results.clean_correct(record.victim) & ~results.still_correct(record)
+    words = {
+        "attack": without_eps(record.attack),
+        "norm": norm_of(record.attack),
+        "defense": record.victim,
+        "mode": record.mode,
+    }
+    whole = ("prediction", "prediction_saved", "l0", "forwards", "backwards")
+    psnr: NDArray[np.float32] = arrays["psnr"].astype(np.float32)
+    return {
+        "index": np.arange(count, dtype=np.int32),
+        "label": results.clean["label"].astype(np.int32),
+        "clean_prediction": results.clean[f"prediction_{results.victims.index(record.victim)}"].astype(np.int32),
+        "eps": np.full(count, record.eps),
+        "success": fooled.numpy(),
+        **{name: arrays[name].astype(np.int32) for name in whole},
+        **{name: arrays[name].astype(np.float32) for name in ("l1", "l2", "linf", "ssim")},
+        "psnr": pa.array(psnr, mask=~np.isfinite(psnr)),
+        **{name: _repeated(word, count) for name, word in words.items()},
+    }
+
+
+def _repeated(word: str, count: int) -> pa.DictionaryArray:
+    import pyarrow as pa
+
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int16)), pa.array([word]))

@@ -1,0 +1,101 @@
+"""`report.html`: one file that needs no other, no script and no network.
+
+Its Content-Security-Policy allows this page's own style sheet, by its hash, and pictures inside the file; nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from importlib import resources
+
+from foolscope.experiments.cells import PLAIN
+from foolscope.experiments.results import Curve, Results
+from foolscope.report.closing import papers, provenance, repeat, terms
+from foolscope.report.figures import Styles, accuracy_chart
+from foolscope.report.markup import Html, join, tag
+from foolscope.report.samples import sample_section, shown_note
+from foolscope.report.summary import header, sanity, summary, title
+from foolscope.report.tables import accuracy_table, class_table, cost_table, distance_table, saved_table
+from foolscope.report.words import NORM_SYMBOLS, Radii, radii_by_norm
+
+_SIZES = {"wide": (836, 380), "narrow": (360, 300)}
+
+
+def page(results: Results) -> str:
+    """The whole page; equal results give equal bytes."""
+    norms, styles = radii_by_norm(results), Styles()
+    body = join(
+        (
+            header(results),
+            tag("main", summary(results, norms), sanity(results), *_sections(results, norms, styles)),
+            tag("footer", f"Written by foolscope {results.about['versions']['foolscope'] or ''}".strip() + "."),
+        )
+    )
+    sheet = resources.files("foolscope.report").joinpath("report.css").read_text("utf-8") + styles.css()
+    return f"<!doctype html>\n{tag('html', _head(title(results), sheet), tag('body', body), lang='en')}\n"
+
+
+def _head(name: str, sheet: str) -> Html:
+    digest = base64.b64encode(hashlib.sha256(sheet.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
+    return tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name_="color-scheme", content="light dark"),
+        tag("link", rel="icon", href="data:,"),  # or the browser asks for one
+        tag("title", name),
+        tag("style", Html(sheet)),
+    )
+
+
+def _sections(results: Results, norms: Sequence[Radii], styles: Styles) -> list[Html]:
+    charts = [figure for radii in norms for figure in _charts(results, radii, styles)]
+    shapes = [part for radii in norms for part in (distance_table(results, radii), saved_table(results, radii))]
+    contents: dict[str, Sequence[Html]] = {
+        "Accuracy against ε": charts,
+        "Accuracy in numbers": [accuracy_table(results, radii) for radii in norms],
+        "Costs": [cost_table(results, radii) for radii in norms],
+        "How far the images were moved": shapes,
+        "Clean accuracy by class": [class_table(results)],
+        "Samples": [tag("p", shown_note(results), class_="note"), sample_section(results, norms)],
+        "How to repeat this": [repeat(results)],
+        "What was used": [provenance(results)],
+        "What the words mean": [terms()],
+        "Where the attacks come from": [papers(results)],
+    }
+    return [tag("section", tag("h2", name), *parts) for name, parts in contents.items()]
+
+
+def _charts(results: Results, radii: Radii, styles: Styles) -> list[Html]:
+    """One chart of a norm; with several defenses one for each, beside the plain network's lines."""
+    symbol = NORM_SYMBOLS.get(radii.norm, radii.norm)
+    figures = []
+    for place, defense in enumerate([victim for victim in results.victims if victim != PLAIN] or [PLAIN]):
+        curves = [c for c in results.curves if c.norm == radii.norm and c.defense in (PLAIN, defense)]
+        heading = f"{symbol} attacks" + (f", {defense}" if defense else "")
+        figures.append(join((tag("h3", heading), _chart(curves, radii, styles, f"{radii.norm}-{place}"))))
+    return figures
+
+
+def _chart(curves: Sequence[Curve], radii: Radii, styles: Styles, name: str) -> Html:
+    """The chart twice, for wide and narrow windows: its text cannot be made smaller with it."""
+    label = f"Accuracy against the radius of {radii.norm} attacks; its numbers are in the table of the same norm."
+    drawings = [
+        tag(
+            "div",
+            accuracy_chart(curves, radii, styles, width=width, height=height, name=f"{name}-{kind}", label=label),
+            class_=kind,
+        )
+        for kind, (width, height) in _SIZES.items()
+    ]
+    modes = {curve.mode for curve in curves}
+    told = "Bands are 95 % intervals."
+    if modes != {"none"}:
+        adaptive = "dotted with triangles: adaptive attack" if "adaptive" in modes else ""
+        kinds = ["Solid with circles: no defense", "dashed with squares: oblivious attack", adaptive]
+        told = f"{'; '.join(kind for kind in kinds if kind)}. {told}"
+    return tag("figure", *drawings, tag("figcaption", told), class_="chart")

@@ -1,0 +1,133 @@
+"""The report's pictures: images, what was added to them, and what the networks make of both."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from foolscope.attacks import Attack
+from foolscope.experiments.grid import norm_of, without_eps
+from foolscope.experiments.results import Results, Sample
+from foolscope.images import encode_png
+from foolscope.report.markup import Html, join, tag
+from foolscope.report.words import NORM_SYMBOLS, Radii, class_name, counted, defense_name
+
+_SMALL = 100
+"""Images of fewer pixels a side are shown with visible pixels."""
+
+_MOST_PIXELS = 1_500_000
+"""So many pixels the shown images have together at most, so that the page can be mailed."""
+
+
+def sample_section(results: Results, norms: Sequence[Radii]) -> Html:
+    """At each norm's reference radius: every image that is shown, then each attack's noise and result."""
+    parts = [_norm_samples(results, radii, _MOST_PIXELS // len(norms)) for radii in norms]
+    if not any(parts):
+        return tag("p", "No image is shown: the network classifies none of the first right.", class_="note")
+    return join(part for part in parts if part)
+
+
+def _norm_samples(results: Results, radii: Radii, budget: int) -> Html:
+    attacks = {record.attack.spec(): record.attack for record in results.records}
+    chosen = [
+        (sample, attacks[sample.attack])
+        for sample in results.samples
+        if sample.eps == radii.reference and norm_of(attacks[sample.attack]) == radii.norm
+    ]
+    subjects, left = [], budget
+    for index in dict.fromkeys(sample.index for sample, _ in chosen):
+        mine = [entry for entry in chosen if entry[0].index == index]
+        left -= (1 + 2 * len(mine)) * mine[0][0].image[0].size
+        if subjects and left < 0:
+            break
+        subjects.append(_subject(results, mine))
+    if not subjects:
+        return Html("")
+    title = f"{NORM_SYMBOLS.get(radii.norm, radii.norm)}, ε = {radii.text(radii.reference)}"
+    return join((tag("h3", title), *subjects))
+
+
+def _subject(results: Results, attacked: Sequence[tuple[Sample, Attack]]) -> Html:
+    """One image with everything that was done to it."""
+    samples = [sample for sample, _ in attacked]
+    first = samples[0]
+    name = class_name(results, first.label)
+    credit = results.about["data"].get("credits", {}).get(str(first.index))
+    title = [f"Image {first.index:,}: ", name]
+    if credit:
+        title += [" ", tag("span", credit, class_="credit")]
+    small = max(first.image.shape[1:]) < _SMALL
+    plates = [_original(results, samples, name), *(_attacked(results, *entry, name) for entry in attacked)]
+    return tag(
+        "section", tag("h4", *title), tag("div", *plates, class_="plates"), class_="subject pixels" if small else "subject"
+    )  # fmt: skip
+
+
+def _original(results: Results, samples: Sequence[Sample], name: str) -> Html:
+    merged = {victim: answer for sample in samples for victim, answer in sample.clean_predictions.items()}
+    picture = _picture(samples[0].image, f"Image {samples[0].index} as it is: {name}")
+    return _plate("untouched", None, (picture,), results, merged, samples[0].label)
+
+
+def _attacked(results: Results, sample: Sample, by: Attack, name: str) -> Html:
+    attack = without_eps(by)
+    against = f"against {defense_name(sample.source)}"
+    noise, factor = magnified(sample.image, sample.adversarial)
+    if factor:
+        words = f"The noise of {attack} {against} on image {sample.index}, {factor} around gray"
+        told = f"left: what was added, {factor} around gray"
+    else:
+        words, told = f"{attack} {against} leaves image {sample.index} unchanged", "nothing was added"
+    pictures = (
+        _picture(noise, words),
+        _picture(sample.adversarial, f"Image {sample.index} ({name}) after {attack} {against}"),
+    )
+    return _plate(f"{attack} {against}", told, pictures, results, sample.predictions, sample.label)
+
+
+def _plate(
+    what: str, told: str | None, pictures: Sequence[Html], results: Results, answers: dict[str, int], label: int
+) -> Html:
+    lines = [tag("span", what, class_="what")]
+    for victim, answer in answers.items():
+        verdict = "" if answer == label else " (wrong)"
+        seen = f"{defense_name(victim)}: "
+        lines.append(tag("span", seen, tag("b", class_name(results, answer)), verdict, class_="answer"))
+    if told:
+        lines.append(tag("span", told, class_="answer"))
+    return tag("figure", tag("div", *pictures, class_="pair"), tag("figcaption", *lines), class_="plate")
+
+
+def magnified(image: NDArray[np.float32], adversarial: NDArray[np.float32]) -> tuple[NDArray[np.float32], str]:
+    """The difference around gray, as large as fits into [0, 1] by a whole factor, and that factor: '× 12'.
+
+    Differences above one half are made smaller, by a factor with two decimals; equal images have the factor ''.
+    """
+    difference = adversarial - image
+    largest = float(np.abs(difference).max())
+    if largest == 0:
+        return np.full_like(image, 0.5), ""
+    factor = 0.5 / largest
+    # The tolerance keeps 0.5 / 0.1 at 5: float32 differences lie a hair above what was asked for.
+    factor = math.floor(factor + 1e-3) if factor >= 1 - 1e-3 else math.floor(100 * factor) / 100
+    return np.clip(0.5 + factor * difference, 0, 1).astype(np.float32), f"×\u00a0{factor}"  # noqa: RUF001
+
+
+def _picture(image: NDArray[np.float32], words: str) -> Html:
+    png = base64.b64encode(encode_png(torch.from_numpy(np.ascontiguousarray(image)))).decode()
+    _, height, width = image.shape
+    return tag("img", src=f"data:image/png;base64,{png}", alt=words, width=width, height=height)
+
+
+def shown_note(results: Results) -> str:
+    """What is to be known of the pictures."""
+    count = counted(len({sample.index for sample in results.samples}), "image")
+    return (
+        f"The first {count} that the attacked network classifies right untouched, at the radius of the summary. "
+        "Pictures are rounded to 8 bits; predictions are of the images as the attack left them."
+    )
