@@ -32,7 +32,7 @@ def check_images(images: Tensor, what: str = "images") -> Tensor:
     if images.dtype != torch.float32:
         raise InputError(f"{what} must be float32 in [0, 1], got {images.dtype}.")
     if images.numel():
-        low, high = (float(bound) for bound in torch.aminmax(images))
+        low, high = (float(bound) for bound in torch.aminmax(images.detach()))
         if not np.isfinite(low + high):
             bad = (~images.flatten(1).isfinite().all(1)).nonzero()[0].item()
             raise InputError(f"{what} must be finite: image {bad} has NaN or infinite pixels.")
@@ -103,9 +103,14 @@ def decode_image(source: bytes | Path, channels: int | None = None, name: str | 
                 wide = np.asarray(image, dtype=np.float64)
                 image = Image.fromarray((wide / 65535 * 255).round().clip(0, 255).astype(np.uint8))
             gray = image.mode in ("1", "L", "LA", "F")
+            if image.has_transparency_data:
+                black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+                image = Image.alpha_composite(black, image.convert("RGBA"))
             image = image.convert("L" if channels == 1 or (channels is None and gray) else "RGB")
     except FileNotFoundError:
         raise MissingError(f"{name}: no such file.") from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise CorruptError(f"{name}: cannot be read ({error.strerror}).") from None
     except UnidentifiedImageError:
         raise CorruptError(f"{name}: not an image that Pillow can read.") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -131,9 +131,9 @@ class _L1(Norm):
 
     def random_point(self, streams: Streams, shape: tuple[int, ...], eps: Tensor | float) -> Tensor:
         # d exponential variables and one more, divided by their sum, are uniform on the solid simplex.
-        exponential = -(streams.uniform(shape).clamp_min(1e-30)).log()
+        exponential = -(1 - streams.uniform(shape)).log()
         sign = torch.where(streams.uniform(shape) < 0.5, -1.0, 1.0)
-        rest = -(streams.uniform(()).clamp_min(1e-30)).log()
+        rest = -(1 - streams.uniform(())).log()
         total = exponential.flatten(1).sum(1) + rest
         return sign * exponential * expand(eps / total, exponential)
 

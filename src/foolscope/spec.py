@@ -39,7 +39,7 @@ class Spec:
 
     def __str__(self) -> str:
         body = self.argument or ""
-        options = ",".join(f"{key}={value}" for key, value in self.options)
+        options = ",".join(f"{key}={_quoted(value)}" for key, value in self.options)
         if options:
             body += ("?" if self.argument else "") + options
         return f"{self.name}:{body}" if body else self.name
@@ -56,7 +56,7 @@ def parse_spec(text: str) -> Spec:
     argument: str | None = None
     if body and not _OPTION.match(body):
         begin = _OPTIONS_BEGIN.search(body)
-        argument, body = (body[: begin.start()], body[begin.end() :]) if begin else (body, "")
+        argument, body = (body[: begin.start()] or None, body[begin.end() :]) if begin else (body, "")
     options: dict[str, str] = {}
     for item in split(body, ",") if body else []:
         match = _OPTION.fullmatch(item.strip())
@@ -105,11 +105,14 @@ def parameter(
 class Parameters:
     """Base of everything that a spec names: checks every field against its declared type and range.
 
-    Subclasses set `name`, the word in the spec, and `listing`, the command that lists their kin.
+    Subclasses set `name`, the word in the spec, `listing`, the command that lists their kin, and, where text without a
+    key may follow the colon (`torchvision:resnet50`), `argument`, the field that it fills, and an `example`.
     """
 
     name: ClassVar[str]
     listing: ClassVar[str]
+    argument: ClassVar[str | None] = None
+    example: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -124,11 +127,9 @@ class Parameters:
     def from_spec(cls, spec: Spec | str) -> Self:
         """Build from a spec.  Raises `SpecError` for unknown or unreadable options, `ParameterError` out of range."""
         spec = parse_spec(spec) if isinstance(spec, str) else spec
-        if spec.argument is not None:
-            raise SpecError(f"malformed spec '{spec}': '{spec.argument}' is not KEY=VALUE.")
         hints, fields = cls._types(), {field.name: field for field in dataclasses.fields(cls)}
         values = {}
-        for key, text in spec.options:
+        for key, text in cls._options(spec):
             if key not in fields:
                 raise SpecError(
                     f"{cls.name} has no parameter '{key}'.{nearest(key, fields)} '{cls.listing} {cls.name}' lists all."
@@ -139,14 +140,26 @@ class Parameters:
             raise SpecError(f"{cls.name} needs {', '.join(missing)}: '{cls.name}:{missing[0]}=...'.")
         return cls(**values)
 
+    @classmethod
+    def _options(cls, spec: Spec) -> list[tuple[str, str]]:
+        """The spec's options, with the argument among them."""
+        if cls.argument is None:
+            if spec.argument is not None:
+                raise SpecError(f"malformed spec '{spec}': '{spec.argument}' is not KEY=VALUE.")
+            return list(spec.options)
+        if spec.argument is None or cls.argument in dict(spec.options):
+            expected = f"{cls.name}:{cls.argument.upper()}, as in '{cls.example}'"
+            raise SpecError(f"malformed spec '{spec}': expected {expected}.")
+        return [(cls.argument, spec.argument), *spec.options]
+
     def spec(self) -> str:
         """The shortest spec string that builds this value again."""
-        changed = []
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if value != field.default:
-                changed.append(f"{field.name}={format_value(value)}")
-        return ":".join([self.name, *([",".join(changed)] if changed else [])])
+        options = tuple(
+            (field.name, _plain(getattr(self, field.name)))
+            for field in dataclasses.fields(self)
+            if field.name != self.argument and getattr(self, field.name) != field.default
+        )
+        return str(Spec(self.name, None if self.argument is None else str(getattr(self, self.argument)), options))
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some parameters changed."""
@@ -175,14 +188,22 @@ _KINDS = {bool: "true or false", int: "a whole number", float: "a number or a fr
 
 
 def format_value(value: Any) -> str:
-    """The text that `parse_value` reads back to `value`; multiples of 1/255 become fractions where that is shorter."""
+    """The option text that reads back to `value`; multiples of 1/255 become fractions where that is shorter."""
+    return _quoted(_plain(value))
+
+
+def _plain(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return str(value).lower()
     if isinstance(value, float):
         plain, level = f"{value:g}" if float(f"{value:g}") == value else repr(value), value * 255
-        return f"{round(level)}/255" if len(plain) > 6 and round(level) / 255 == value else plain
-    text = str(value)
-    return f"({text})" if any(character in text for character in ",|=:") else text
+        fraction = f"{round(level)}/255" if math.isfinite(level) and round(level) / 255 == value else plain
+        return min(plain, fraction, key=len)
+    return str(value)
+
+
+def _quoted(text: str) -> str:
+    return f"({text})" if not text or text != text.strip() or any(c in text for c in ",|=:()") else text
 
 
 def _checked(where: str, field: dataclasses.Field[Any], annotation: Any, value: Any) -> Any:

@@ -8,7 +8,8 @@ counting, the last look at the returned images and the result are here, once.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -87,20 +88,15 @@ class Block:
     report: Callable[[int, int, int, int, float], None]
     """(step, steps, active, succeeded, objective)"""
 
-    def confirmed(self, images: Tensor, places: Tensor, reached: Tensor, *, saved: bool = True) -> Tensor:
-        """Those of `reached` that hold in full precision and, with `saved`, after the 8-bit rounding if one is asked.
+    def confirmed(self, images: Tensor, places: Tensor) -> Tensor:
+        """Which of `images` reach the goal for sure (N,): in full precision and, with `quantize`, on the 8-bit grid.
 
-        `places` number the block's images of which `images` are versions.
+        They are versions, as they would be returned, of the block's images at `places` that a gradient pass took for
+        finished.
         """
-        rounded = saved and self.quantize
-        if not reached.any() or not (rounded or self.queries.engine.precision == "bfloat16"):
-            return reached
-        chosen = reached.nonzero()[:, 0]
-        candidates = quantize(images[chosen]) if rounded else images[chosen]
-        logits = self.queries.logits(candidates, self.rows[places[chosen]])
-        confirmed = torch.zeros_like(reached)
-        confirmed[chosen] = self.goal[places[chosen]].reached(logits)
-        return confirmed
+        if not self.quantize and self.queries.engine.precision != "bfloat16":
+            return torch.ones_like(places, dtype=torch.bool)
+        return self.goal[places].reached(self.queries.logits(images, self.rows[places]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,22 +127,34 @@ class Attack(Parameters):
         """Attack `images` (N, C, H, W) and return an `AttackResult`.
 
         `rng` decides every random choice (default: a generator with seed 0).  With `quantize` the returned images are
-        multiples of 1/255 and success counts on them.  `precision` is that of gradient passes; success is checked in
-        float32.  An `Engine` instead of a model is used as it is.
+        multiples of 1/255 and success counts on them; if the originals are such multiples, they stay in the ball.
+        `precision` is that of gradient passes; success is checked in float32.  An `Engine` instead of a model is used
+        as it is.
         Raises `InputError` for images, labels or logits that break the contract.
         """
         check_images(images)
         engine = model if isinstance(model, Engine) else Engine(model, precision=precision)
         if self.needs_gradients and not engine.info.differentiable:
             raise InputError(f"{self.name} needs gradients and {engine.info.name} gives none: use a black-box attack.")
-        run = _Run(self, engine, images, goal, rng or generator(0), watch, quantize)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(run.seed)  # a model that draws random numbers draws the same ones every time
-            return run.result()
+        seed = draw_seed(rng or generator(0))
+        with _seeded(seed, engine.device):
+            return _Run(self, engine, images, goal, seed, watch, quantize).result()
 
     @abstractmethod
     def _perturb(self, block: Block) -> Tensor:
         """The perturbed images of a block, in [0, 1]; marks in `block.already` those that reach the goal untouched."""
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """A model that draws random numbers draws the same ones every time; afterwards the generators are as they were."""
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
 
 
 class _Run:
@@ -158,13 +166,12 @@ class _Run:
         engine: Engine,
         images: Tensor,
         goal: Goal,
-        rng: torch.Generator,
+        seed: int,
         watch: Watch | None,
         quantized: bool,
     ) -> None:
-        self.attack, self.engine, self.watch, self.quantized = attack, engine, watch, quantized
+        self.attack, self.engine, self.seed, self.watch, self.quantized = attack, engine, seed, watch, quantized
         self.images = images.detach()
-        self.seed = draw_seed(rng)
         classes = engine.num_classes(images) if len(images) else 1
         self.goal = check_goal(goal).checked(len(images), classes).to(images)
         self.queries = Queries(engine, len(images))

@@ -21,9 +21,15 @@ from torch import Tensor
 
 from foolscope.attacks.attack import Attack, Block
 from foolscope.attacks.goal import Goal
+from foolscope.images import quantize
 from foolscope.models.engine import Objective
-from foolscope.norms import NORMS, Norm, linf
+from foolscope.norms import NORMS, Norm, expand, linf
 from foolscope.spec import parameter
+
+_LEVEL_ERROR = 1e-4
+"""Rounding errors of a float32 bound, in steps of 1/255."""
+
+_HALVINGS = 10
 
 
 def cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
@@ -147,7 +153,7 @@ def climb(block: Block, ascent: Ascent) -> Tensor:
     """Run the loop for one block; images that reach the goal untouched come back unchanged."""
     found = block.images.clone()
     standing = torch.arange(len(found), device=found.device)
-    if ascent.random_start:
+    if not _looks_first(block, ascent):
         block.already |= block.goal.reached(block.queries.logits(block.images, block.rows))
         standing = (~block.already).nonzero()[:, 0]
     for restart in range(ascent.restarts):
@@ -157,8 +163,13 @@ def climb(block: Block, ascent: Ascent) -> Tensor:
         climber.run(restart)
         if restart + 1 < ascent.restarts:
             reached = block.goal[standing].reached(block.queries.logits(found[standing], block.rows[standing]))
-            standing = standing[~block.confirmed(found[standing], standing, reached)]
+            standing = standing[~reached]
     return found
+
+
+def _looks_first(block: Block, ascent: Ascent) -> bool:
+    """Whether the first gradient pass shows which images reach the goal untouched, in full precision."""
+    return not ascent.random_start and block.queries.engine.precision != "bfloat16"
 
 
 def _objective(goal: Goal) -> Objective:
@@ -193,25 +204,33 @@ class _Climber:
             if len(self.places) == 0:
                 return
             self.x = self._inside(self.x + ascent.step * ascent.norm.steepest(gradients))
-        self.found[self.places] = self.x
+        self.found[self.places] = self._returned(slice(None))
 
     def _untouched(self, step: int) -> bool:
-        return step == 0 and not self.ascent.random_start
+        return step == 0 and _looks_first(self.block, self.ascent)
 
     def _leave(self, reached: Tensor, gradients: Tensor, untouched: bool) -> Tensor:
         """Let go of images that reached the goal; return the gradients of those that stay."""
-        if not untouched and not self.ascent.early_stop:
+        if not reached.any() or not (untouched or self.ascent.early_stop):
             return gradients
-        reached = self.block.confirmed(self.x, self.places, reached, saved=not untouched)
-        if not reached.any():
-            return gradients
+        chosen = reached.nonzero()[:, 0]
+        final = self.x[chosen] if untouched else self._returned(chosen)
         if untouched:
-            self.block.already[self.places[reached]] = True
-        self.found[self.places[reached]] = self.x[reached]
-        stay = ~reached
+            self.block.already[self.places[chosen]] = True
+        else:
+            sure = self.block.confirmed(final, self.places[chosen])
+            chosen, final = chosen[sure], final[sure]
+        self.found[self.places[chosen]] = final
+        stay = torch.ones_like(reached)
+        stay[chosen] = False
         self.places, self.x, self.originals = self.places[stay], self.x[stay], self.originals[stay]
         self.low, self.high = self.low[stay], self.high[stay]
         return gradients[stay]
+
+    def _returned(self, rows: Tensor | slice) -> Tensor:
+        """Images as they will be returned: with `quantize` on the 8-bit grid and in the ball."""
+        x, originals = self.x[rows], self.originals[rows]
+        return _on_grid(x, originals, self.ascent) if self.block.quantize else x
 
     def _bounds(self, originals: Tensor) -> tuple[Tensor, Tensor]:
         """The box [0, 1], cut with the ball in linf; on the 8-bit grid where the result will be rounded to it."""
@@ -220,8 +239,10 @@ class _Climber:
         low = (originals - self.ascent.eps).clamp_min_(0)
         high = (originals + self.ascent.eps).clamp_max_(1)
         if self.block.quantize:
-            low = low.mul_(255).sub_(1e-3).ceil_().div_(255)
-            high = high.mul_(255).add_(1e-3).floor_().div_(255)
+            low = low.mul_(255).sub_(_LEVEL_ERROR).ceil_().div_(255)
+            high = high.mul_(255).add_(_LEVEL_ERROR).floor_().div_(255)
+            nearest, empty = quantize(originals), low > high  # no multiple of 1/255 lies in the ball
+            low, high = torch.where(empty, nearest, low), torch.where(empty, nearest, high)
         return low, high
 
     def _inside(self, x: Tensor) -> Tensor:
@@ -229,3 +250,23 @@ class _Climber:
         if self.ascent.norm is not linf:
             x = self.originals + self.ascent.norm.project(x - self.originals, self.ascent.eps)
         return torch.clamp(x, self.low, self.high)
+
+
+def _on_grid(x: Tensor, originals: Tensor, ascent: Ascent) -> Tensor:
+    """`x` in 8 bits; where rounding leads out of the ball, as much of the noise as stays inside when it is rounded.
+
+    In linf the bounds are on the grid, and rounding never leads out.
+    """
+    norm, longest = ascent.norm, ascent.eps * (1 + 1e-6)
+    rounded, noise = quantize(x), x - originals
+    fits = norm.length(rounded - originals) <= longest
+    if norm is linf or fits.all():
+        return rounded
+    best, low, high = quantize(originals), torch.zeros_like(noise[:, 0, 0, 0]), torch.ones_like(noise[:, 0, 0, 0])
+    for _ in range(_HALVINGS):
+        share = (low + high) / 2
+        tried = quantize(originals + expand(share, noise) * noise)
+        inside = norm.length(tried - originals) <= longest
+        best = torch.where(expand(inside, best), tried, best)
+        low, high = torch.where(inside, share, low), torch.where(inside, high, share)
+    return torch.where(expand(fits, best), rounded, best)

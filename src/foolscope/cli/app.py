@@ -15,6 +15,8 @@ from foolscope.cli.lists import attacks, datasets, defenses, models
 from foolscope.cli.train import train
 from foolscope.errors import Cancelled, FoolscopeError
 
+_STOPPED = 130
+
 app = typer.Typer(
     name="foolscope",
     help="How image classifiers are fooled, how badly, and why.",
@@ -47,6 +49,11 @@ for command in (demo, audit, attack, train, models, attacks, datasets, defenses,
     app.command()(command)
 
 
+def _stopped() -> None:
+    print("stopped; audits and trainings go on from here when the command is repeated.", file=sys.stderr)
+    sys.exit(_STOPPED)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the program and leave it with its exit code."""
     given = sys.argv[1:] if arguments is None else arguments
@@ -58,8 +65,11 @@ def main(arguments: list[str] | None = None) -> None:
     except (Cancelled, KeyboardInterrupt):
         if debug:
             raise
-        print("stopped; the same command goes on from here.", file=sys.stderr)
-        sys.exit(130)
+        _stopped()
+    except SystemExit as leaving:
+        if leaving.code == _STOPPED:  # Typer has caught the interrupt
+            _stopped()
+        raise
     except FoolscopeError as error:
         if debug:
             raise

@@ -42,8 +42,9 @@ def attack(
     import torch
 
     from foolscope.attacks import Goal, Targeted, Untargeted, parse_attack
-    from foolscope.cli.options import check_device, check_precision
+    from foolscope.cli.options import check_device, check_folder, check_precision
     from foolscope.errors import SpecError
+    from foolscope.files import write_bytes
     from foolscope.images import encode_png
     from foolscope.models.engine import Engine
     from foolscope.randomness import generator
@@ -53,12 +54,17 @@ def attack(
     check_device(device)
     if bool(images) == bool(data):
         raise SpecError("name image files or a data set with --data: one of the two.")
+    if data and label:
+        raise SpecError("--label is for image files: the images of --data have labels.")
+    folder = check_folder(out or Path("foolscope-attacked"))
     chosen = parse_attack(attack)
     network, loaded, names, truth = (
         _from_data(model, data, split, limit, seed, offline)
         if data
         else _from_files(model, images or [], label, offline)
     )
+    targets = [folder / f"{name}.png" for name in names]
+    _keep_originals(images or [], targets)
     engine = Engine(network, precision=precision, device=device)  # type: ignore[arg-type]
     labels = engine.predict(loaded) if truth is None else truth
     if target is not None:
@@ -72,15 +78,21 @@ def attack(
             engine, loaded, goal, rng=generator(seed), quantize=True,
             watch=lambda p: shown.update(task, completed=(p.done + p.active * p.step / p.steps) / p.total),
         )  # fmt: skip
-    folder = out or Path("foolscope-attacked")
     rows = []
-    from foolscope.files import write_bytes
-
-    for number, name in enumerate(names):
-        path = folder / f"{name}.png"
+    for number, path in enumerate(targets):
         write_bytes(path, encode_png(result.images[number]))
         rows.append(_row(path, number, result, labels, network))
     _show(rows, chosen.spec(), json)
+
+
+def _keep_originals(images: list[Path], targets: list[Path]) -> None:
+    """Raise `StorageError` where an adversarial image would take the place of the image that it is made from."""
+    from foolscope.errors import StorageError
+
+    originals = {path.resolve() for path in images}
+    for target in targets:
+        if target.resolve() in originals:
+            raise StorageError(f"{target} would be overwritten by its own adversarial image: name another --out.")
 
 
 def _from_data(
@@ -127,17 +139,24 @@ def _from_files(
 
 def class_index(network: nn.Module, text: str, count: int | None) -> int:
     """A class by number or name.  Raises `SpecError` where the model has none such, with the nearest names."""
+    from foolscope.data.imageset import normalized
     from foolscope.errors import SpecError, nearest
     from foolscope.models import describe
 
-    names = [name.lower() for name in describe(network).class_names or ()]
-    if text.isdigit() and text not in names:
+    known = describe(network).class_names or ()
+    names = [normalized(name) for name in known]
+    if text.isascii() and text.isdigit() and text not in names:
         if count is not None and int(text) >= count:
             raise SpecError(f"class {text}: {describe(network).name} has classes 0 to {count - 1}.")
         return int(text)
-    if text.lower().replace("_", " ") in names:
-        return names.index(text.lower().replace("_", " "))
-    raise SpecError(f"{describe(network).name} has no class '{text}'.{nearest(text, names)}")
+    fitting = [index for index, name in enumerate(names) if name == normalized(text)]
+    if len(fitting) > 1:
+        raise SpecError(f"'{text}' is class {' and '.join(map(str, fitting))} of {describe(network).name}: give one.")
+    if fitting:
+        return fitting[0]
+    top = "" if count is None else f" to {count - 1}"
+    near = nearest(text, [name.lower() for name in known])
+    raise SpecError(f"{describe(network).name} has no class '{text}'.{near} A number from 0{top} will do.")
 
 
 def _row(path: Path, number: int, result: AttackResult, labels: Tensor, network: nn.Module) -> dict[str, Any]:

@@ -70,13 +70,14 @@ def default_folder(model: str, data: str) -> Path:
 
 def run_audit(model: str, data: str, folder: Path, *, json: bool, **asked: Any) -> Results:
     """Audit with a progress display, write the report into `folder`, print the tables."""
-    from foolscope.cli.options import check_device, check_precision
+    from foolscope.cli.options import check_device, check_folder, check_precision
     from foolscope.experiments import audit as audit_library
     from foolscope.report import to_json, write
 
     console.log_to_stderr()
     check_precision(asked.get("precision", "float32"))
     check_device(asked.get("device"))
+    check_folder(folder)
     with console.progress() as shown:
         task = shown.add_task("preparing", total=None)
 
@@ -111,8 +112,8 @@ def print_tables(results: Results) -> None:
         made = console.table("attack", "defense", "attack knows", *(f">{format_value(eps)}" for eps in radii))
         made.title = f"accuracy in % at {norm} distance"
         for curve in here:
-            if curve.attack == "all" and curve is not here[-1] and len(here) == 2:
-                continue
+            if curve.attack == "all" and sum(other.defense == curve.defense for other in here) == 2:
+                continue  # of one attack
             by_eps = {point.eps: point.accuracy for point in curve.points}
             cells = [f"{100 * by_eps[eps].value:.1f}" if eps in by_eps else "" for eps in radii]
             knows = {"none": "", "oblivious": "no", "adaptive": "yes", "worst case": ""}[curve.mode]

@@ -14,12 +14,16 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
+_WIDEST = 240
+"""Columns of a table that goes into a file or a pipe."""
+
 
 def stdout() -> Console:
     """The console for results."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    piped = not sys.stdout.isatty()  # there a table takes the width that it needs
+    return Console(highlight=False, markup=False, soft_wrap=piped, width=_WIDEST if piped else None)
 
 
 def stderr() -> Console:

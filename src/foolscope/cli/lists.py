@@ -22,7 +22,7 @@ def models(name: Name = None, offline: Offline = False, json: Json = False) -> N
     """List the models, or show one: parameters, shipped weights, source."""
     from foolscope.models import MODELS, shipped
 
-    cards = [
+    cards: list[dict[str, Any]] = [
         {"model": card.family, "weights": card.name, "accuracy": card.accuracy, "robust": card.robust_accuracy}
         for card in shipped()
         if name in (None, card.family)

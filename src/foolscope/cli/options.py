@@ -22,6 +22,18 @@ Precision = Annotated[
 ]
 
 
+def check_folder(path: Path) -> Path:
+    """Return `path`.  Raises `StorageError` where no folder can be there: before the work, not after it."""
+    from foolscope.errors import StorageError
+
+    for part in (path, *path.parents):
+        if part.exists():
+            if not part.is_dir():
+                raise StorageError(f"cannot write into {path}: {part} is a file, not a folder.")
+            break
+    return path
+
+
 def check_precision(name: str) -> str:
     """Return `name`.  Raises `ParameterError` for an unknown one."""
     from foolscope.errors import ParameterError
@@ -39,7 +51,7 @@ def check_device(name: str | None) -> str | None:
 
     if name is not None:
         try:
-            torch.empty(0, device=name)
+            torch.zeros(1, device=name).cpu()  # the device 'meta' holds nothing that could be read
         except (RuntimeError, AssertionError) as error:
             raise ParameterError(f"--device {name} is not there: {str(error).splitlines()[0]}") from None
     return name

@@ -13,6 +13,11 @@ from foolscope.cli.options import Data, Json, Limit, Offline, Seed
 if TYPE_CHECKING:
     from foolscope.models.training import Recipe, TrainingProgress
 
+_RECIPE_HELP = (
+    "Other settings, joined by commas: lr=0.05,flip=true. There are epochs, batch, lr, momentum, decay, warmup, shift, "
+    "flip, precision and clip."
+)
+
 
 def train(
     model: Annotated[str, typer.Argument(help="Network: lenet, lenet:extra=4, cifar-cnn, resnet20, torchvision:NAME.")],
@@ -21,9 +26,7 @@ def train(
     adversarial: Annotated[
         str | None, typer.Option("--adversarial", help="Train against this attack: pgd:eps=8/255,steps=7.")
     ] = None,
-    settings: Annotated[
-        str | None, typer.Option("--recipe", help="Other settings: lr=0.05,batch=64,shift=2,flip=true.")
-    ] = None,
+    settings: Annotated[str | None, typer.Option("--recipe", help=_RECIPE_HELP)] = None,
     seed: Seed = 0,
     limit: Limit = None,
     name: Annotated[str | None, typer.Option("--name", help="What weights= calls the result.")] = None,

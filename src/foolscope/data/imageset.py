@@ -28,7 +28,9 @@ class ImageSet:
     `name` is the spec that it was loaded from, `pixels` uint8 (N, H, W, C) with C 1 or 3, memory-mapped where it comes
     from disk, `labels` int64 (N,) below `num_classes`.  `class_names` are all names or None; `label_names` are those
     of single labels where not all are known.  `digest` is a SHA-256 of the content, `total` the number of images in
-    the whole split, `credits` one line an image, to be shown wherever the image is shown.
+    the whole split, `credits` one line an image, to be shown wherever the image is shown.  Of a subset `whole` is the
+    digest of the set that it was taken from and `origin` (N,) the images' places there, so that the same images have
+    the same digest however they were chosen.
     Raises `InputError` where these do not fit together.
     """
 
@@ -44,6 +46,8 @@ class ImageSet:
     credits: tuple[str, ...] | None = None
     license: str = ""
     source: str = ""
+    whole: str = ""
+    origin: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != 4 or self.pixels.shape[3] not in (1, 3):
@@ -105,11 +109,15 @@ class ImageSet:
             pixels = self.pixels[chosen.numpy()]
         if torch.equal(chosen, everything):
             return self
+        origin = chosen if self.origin is None else self.origin[chosen]
+        whole = self.whole or self.digest
         return replace(
             self,
             pixels=pixels,
             labels=self.labels[chosen],
-            digest=digest("rows", self.digest, chosen.numpy().tobytes()),
+            whole=whole,
+            origin=origin,
+            digest=digest("rows", whole, origin.numpy().tobytes()),
             credits=None if self.credits is None else tuple(self.credits[row] for row in chosen.tolist()),
         )
 
@@ -150,6 +158,7 @@ class ImageSet:
             labels=table[self.labels],
             num_classes=len(info.class_names),
             class_names=info.class_names,
+            whole=digest("aligned", self.whole, table.numpy().tobytes()) if self.whole else "",
             digest=digest("aligned", self.digest, table.numpy().tobytes()),
         )
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from foolscope.data.imageset import ImageSet
 from foolscope.errors import SpecError, nearest
 from foolscope.models.model_spec import Status
-from foolscope.spec import Parameters, Spec, format_value, parse_spec
+from foolscope.spec import Parameters
 
 _SPLIT = re.compile(r"[A-Za-z0-9]\w*(?:[.-]\w+)*", re.ASCII)
 
@@ -26,8 +25,6 @@ class Dataset(Parameters, ABC):
     """
 
     listing: ClassVar[str] = "foolscope datasets"
-    argument: ClassVar[str | None] = None
-    example: ClassVar[str]
     summary: ClassVar[str]
     source: ClassVar[str]
     license: ClassVar[str]
@@ -50,23 +47,3 @@ class Dataset(Parameters, ABC):
         elif split not in self.splits:
             has = f"It has {' and '.join(self.splits)}" + (" only." if len(self.splits) == 1 else ".")
             raise SpecError(f"{self.name} has no split '{split}'.{nearest(split, self.splits)} {has}")
-
-    @classmethod
-    def from_spec(cls, spec: Spec | str) -> Self:
-        """Build from a spec.  Raises `SpecError` for unknown or unreadable options, `ParameterError` out of range."""
-        spec = parse_spec(spec) if isinstance(spec, str) else spec
-        if cls.argument is None:
-            return super().from_spec(spec)
-        if spec.argument is None or cls.argument in dict(spec.options):
-            expected = f"{cls.name}:{cls.argument.upper()}, as in '{cls.example}'"
-            raise SpecError(f"malformed spec '{spec}': expected {expected}.")
-        return super().from_spec(Spec(spec.name, None, ((cls.argument, spec.argument), *spec.options)))
-
-    def spec(self) -> str:
-        """The shortest spec string that builds this value again."""
-        options = tuple(
-            (field.name, format_value(getattr(self, field.name)))
-            for field in dataclasses.fields(self)
-            if field.name != self.argument and getattr(self, field.name) != field.default
-        )
-        return str(Spec(self.name, None if self.argument is None else str(getattr(self, self.argument)), options))

@@ -26,10 +26,14 @@ GRADIENTS = ("none", "straight-through", "differentiable")
 class Transform(Parameters, ABC):
     """One change of the images; subclasses are frozen dataclasses with `apply` and a field or attribute `gradient`.
 
+    `summary` is one line, `source` the paper or project.
+
     `gradient` is 'straight-through' (the identity's), 'differentiable' (autograd's, through `apply`) or 'none'.
     """
 
     listing: ClassVar[str] = "foolscope defenses"
+    summary: ClassVar[str]
+    source: ClassVar[str]
     gradient: str
 
     @abstractmethod

@@ -21,6 +21,8 @@ class JPEG(Transform):
     """Save as JPEG and open again, by the real codec."""
 
     name: ClassVar[str] = "jpeg"
+    summary: ClassVar[str] = "save as JPEG and open again, by the real codec"
+    source: ClassVar[str] = "Dziugaite, Ghahramani, Roy 2016, arXiv 1608.00853"
 
     quality: int = parameter(75, "JPEG quality: 1 removes most, 100 least", low=1, high=100)
     subsampling: str = parameter("420", "chroma resolution: full, half width, half both", choices=SUBSAMPLINGS)

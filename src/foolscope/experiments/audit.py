@@ -33,7 +33,7 @@ from foolscope.experiments.cells import (
     clean_cell,
     clean_spec,
 )
-from foolscope.experiments.grid import AttackGrid, attack_grids, parse_eps
+from foolscope.experiments.grid import AttackGrid, attack_grids, parse_eps, parse_eps_by_norm, specs_and_eps
 from foolscope.experiments.results import Record, Results, Sample
 from foolscope.experiments.sanity import clean_warnings, curve_warnings
 from foolscope.experiments.store import Store
@@ -243,7 +243,10 @@ def audit(
     Finished cells are kept in `store` (default: under `FOOLSCOPE_HOME`), so the same call resumes.
     Raises `SpecError` and `ParameterError` for what is asked, `InputError` where model and data do not fit.
     """
-    images = load_data(data, split, limit, seed, offline=offline) if isinstance(data, str) else data
+    if isinstance(data, str):
+        images = load_data(data, split, limit, seed, offline=offline)
+    else:
+        images = data if limit is None else data.limit(limit, seed)
     network = load_model(model, images.task, offline=offline) if isinstance(model, str) else model
     images = images.aligned_to(network)
     images.check_against(network)
@@ -254,25 +257,42 @@ def audit(
     if not describe(network).differentiable and (bad := [g.label for g in grids if g.attack.needs_gradients]):
         raise SpecError(f"{describe(network).name} gives no gradients: {', '.join(bad)} cannot attack it.")
     subject = Subject.of(network, specs, precision, device)
+    _check_outputs(subject, images)
     plan = Audit(subject=subject, data=images, grids=grids, defenses=specs, seed=seed, precision=precision)
     found = plan.run(store or Store(home() / "store"), watch)
-    return _results(plan, model if isinstance(model, str) else None, *found)
+    asked = Asked(model if isinstance(model, str) else None, data if isinstance(data, str) else None)
+    return _results(plan, asked, *found)
+
+
+def _check_outputs(subject: Subject, data: ImageSet) -> None:
+    """Raise `InputError` where the model, which need not declare its classes, answers with too few logits."""
+    count = subject.engines[PLAIN].num_classes(data.rows(slice(0, 1)).images)
+    if count < data.num_classes:
+        name = describe(subject.model).name
+        raise InputError(f"{data.name} has {data.num_classes} classes, but {name} gives {count} logits.")
 
 
 def _grids(eps: str | Sequence[float] | dict[str, tuple[float, ...]] | None) -> dict[str, tuple[float, ...]]:
     if eps is None:
         return {}
     if isinstance(eps, dict):
-        return eps
+        texts = {norm: ",".join(map(str, radii)) for norm, radii in eps.items()}
+        return parse_eps_by_norm(f"{norm}={text}" if norm else text for norm, text in texts.items())
     return {"": parse_eps(eps if isinstance(eps, str) else ",".join(str(value) for value in eps))}
 
 
-def _results(
-    plan: Audit, model_spec: str | None, clean: list[NDArrays], records: list[Record], samples: list[Sample]
-) -> Results:
+@dataclass(frozen=True)
+class Asked:
+    """The specs that model and data were named by; None for what was handed over as it is."""
+
+    model: str | None
+    data: str | None
+
+
+def _results(plan: Audit, asked: Asked, clean: list[NDArrays], records: list[Record], samples: list[Sample]) -> Results:
     joined = _joined(clean)
     results = Results(
-        about=_about(plan, model_spec),
+        about=_about(plan, asked),
         class_names=plan.data.class_names or describe(plan.subject.model).class_names,
         clean=joined,
         victims=plan.victims,
@@ -289,12 +309,12 @@ def vars_of(results: Results) -> dict[str, Any]:
     return {name: getattr(results, name) for name in Results.__dataclass_fields__}
 
 
-def _about(plan: Audit, model_spec: str | None) -> dict[str, Any]:
+def _about(plan: Audit, asked: Asked) -> dict[str, Any]:
     """What was audited and how to repeat it."""
     info, data = describe(plan.subject.model), plan.data
     return {
         "model": {
-            "spec": model_spec,
+            "spec": asked.model,
             "name": info.name,
             "weights": info.weights,
             "trained_on": info.trained_on,
@@ -308,13 +328,14 @@ def _about(plan: Audit, model_spec: str | None) -> dict[str, Any]:
             "of": data.total,
             "preview": data.is_preview,
             "digest": data.digest,
+            "credits": {str(row): data.credits[row] for row in range(min(SAMPLES, len(data)))} if data.credits else {},
         },
         "attacks": [{"name": grid.label, "norm": grid.norm, "eps": list(grid.eps)} for grid in plan.grids],
         "defenses": list(plan.defenses),
         "seed": plan.seed,
         "precision": plan.precision,
-        "command": command(plan, model_spec),
-        "python": python_code(plan, model_spec),
+        "command": command(plan, asked),
+        "python": python_code(plan, asked),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
         "machine": {"processor": platform.machine(), "system": platform.system(), "threads": torch.get_num_threads()},
     }
@@ -331,16 +352,16 @@ def _limit(plan: Audit) -> int | None:
     return len(plan.data) if plan.data.is_preview else None
 
 
-def command(plan: Audit, model_spec: str | None) -> str | None:
-    """The command line that repeats this audit; None for a model that no spec names."""
-    if model_spec is None:
+def command(plan: Audit, asked: Asked) -> str | None:
+    """The command line that repeats this audit; None for a model or data that no spec names."""
+    if asked.model is None or asked.data is None:
         return None
-    parts = ["foolscope", "audit", model_spec, "--data", plan.data.name]
+    parts = ["foolscope", "audit", asked.model, "--data", asked.data]
     if plan.data.split != "test":
         parts += ["--split", plan.data.split]
-    parts += ["--attacks", ",".join(grid.label for grid in plan.grids)]
-    for norm in dict.fromkeys(grid.norm for grid in plan.grids):
-        radii = next(grid.eps for grid in plan.grids if grid.norm == norm)
+    attacks, eps = specs_and_eps(plan.grids)
+    parts += ["--attacks", ",".join(attacks)]
+    for norm, radii in eps.items():
         parts += ["--eps", f"{norm}={','.join(format_value(value) for value in radii)}"]
     for defense in plan.defenses:
         parts += ["--defense", defense]
@@ -352,19 +373,20 @@ def command(plan: Audit, model_spec: str | None) -> str | None:
     return shlex.join(parts)
 
 
-def python_code(plan: Audit, model_spec: str | None) -> str:
-    """The Python that repeats this audit."""
-    eps = {grid.norm: grid.eps for grid in plan.grids}
+def python_code(plan: Audit, asked: Asked) -> str:
+    """The Python that repeats this audit; what was handed over as it is is called `model` and `data` there."""
+    attacks, eps = specs_and_eps(plan.grids)
+    chosen = f"split={plan.data.split!r}, limit={_limit(plan)!r}, " if asked.data else ""
     lines = [
         "import foolscope as fs",
         "",
         "results = fs.audit(",
-        f"    {model_spec!r}," if model_spec else "    model,",
-        f"    {plan.data.name!r},",
-        f"    {[grid.label for grid in plan.grids]!r},",
+        f"    {asked.model!r}," if asked.model else "    model,",
+        f"    {asked.data!r}," if asked.data else "    data,",
+        f"    {attacks!r},",
         f"    eps={eps!r},",
         f"    defenses={list(plan.defenses)!r},",
-        f"    split={plan.data.split!r}, limit={_limit(plan)!r}, seed={plan.seed}, precision={plan.precision!r},",
+        f"    {chosen}seed={plan.seed}, precision={plan.precision!r},",
         ")",
     ]
     return "\n".join(lines)

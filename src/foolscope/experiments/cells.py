@@ -7,6 +7,7 @@ oblivious accuracy of every defense comes from the very images that fool the pla
 
 from __future__ import annotations
 
+import inspect
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,9 @@ SAMPLES = 8
 
 _LARGEST_BLOCK = 512
 
+_LABELS = ("training", "name", "weights", "trained_on", "class_names")
+"""Attributes of a module that do not decide its answers: in the engine it is in evaluation mode."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
@@ -53,11 +57,40 @@ class Subject:
 
 
 def model_digest(model: nn.Module) -> str:
-    """SHA-256 over a model's structure and weights; for a black box over what it says of itself (`digest`)."""
-    parts: list[bytes | str] = [str(model), str(getattr(model, "digest", ""))]
-    for name, tensor in sorted(model.state_dict().items()):
-        parts += [name, str(tensor.dtype), tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data]
+    """SHA-256 over all that decides a model's answers: structure, settings, parameters, buffers and code.
+
+    Code is that of the files which define the model's own layers, so that an edited model is attacked anew.  A black
+    box tells what it is by plain attributes, such as its file's `digest`.
+    """
+    parts: list[bytes | str] = [str(model)]
+    for name, module in model.named_modules():
+        settings = {key: value for key, value in vars(module).items() if _is_setting(key, value)}
+        parts += [name, type(module).__qualname__, repr(sorted(settings.items()))]
+    parts += sorted({_code(kind) for kind in {type(module) for module in model.modules()}})
+    for name, tensor in sorted([*model.named_parameters(), *model.named_buffers()]):
+        content = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+        parts += [name, f"{tensor.dtype} {tuple(tensor.shape)}", content]
     return digest(*parts)
+
+
+def _is_setting(key: str, value: object) -> bool:
+    """Whether an attribute of a module is a plain value of its own, such as the size that images are resized to."""
+    if key in _LABELS or key.startswith("_"):
+        return False
+    values = value if isinstance(value, (tuple, list)) else (value,)
+    return all(isinstance(item, (str, int, float, bool, type(None))) for item in values)
+
+
+def _code(kind: type) -> str:
+    """The source file that defines a class; '' for torch's own layers and where there is no file."""
+    if kind.__module__.partition(".")[0] in ("torch", "torchvision"):
+        return ""
+    for what in (inspect.getmodule(kind), kind):  # the class alone where it was written in a notebook
+        try:
+            return inspect.getsource(what)  # type: ignore[arg-type]
+        except (OSError, TypeError):
+            continue
+    return ""
 
 
 def block_rows(data: ImageSet) -> list[slice]:
@@ -68,11 +101,23 @@ def block_rows(data: ImageSet) -> list[slice]:
 
 def clean_spec(subject: Subject, block: ImageSet, victims: tuple[str, ...]) -> dict[str, Any]:
     """What decides a clean cell."""
-    return {"kind": "clean", "model": subject.digest, "data": block.digest, "victims": list(victims)}
+    return {
+        "kind": "clean",
+        "model": subject.digest,
+        "data": block.digest,
+        "victims": list(victims),
+        "precision": subject.engines[PLAIN].precision,
+    }
 
 
 def clean_cell(subject: Subject, block: ImageSet, victims: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     """Predictions of every victim on the untouched images, and the sanity checks' raw material."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)  # a model that draws random numbers draws the same ones every time
+        return _clean_cell(subject, block, victims)
+
+
+def _clean_cell(subject: Subject, block: ImageSet, victims: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     images, plain = block.images, subject.engines[PLAIN]
     logits = plain.logits(images)
     again = plain.logits(images)
@@ -129,6 +174,13 @@ class AttackJob:
         self, subject: Subject, block: ImageSet, keeps_samples: bool, watch: Watch | None = None
     ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """The cell's arrays and its cost in seconds."""
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(self.seed)  # for victims that draw random numbers
+            return self._run(subject, block, keeps_samples, watch)
+
+    def _run(
+        self, subject: Subject, block: ImageSet, keeps_samples: bool, watch: Watch | None
+    ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         begun = time.perf_counter()
         images = block.images
         goal = Untargeted(block.labels)

@@ -89,13 +89,17 @@ def _range(item: str, first: float, last: float, step: float) -> list[float]:
 
 
 def parse_eps_by_norm(texts: Iterable[str]) -> dict[str, tuple[float, ...]]:
-    """Read several `--eps` values: `0:0.3:0.1` for every norm, `l2=0:2:0.5` for one.  The key '' stands for every."""
+    """Read several `--eps` values: `0:0.3:0.1` for every norm, `l2=0:2:0.5` for one.  The key '' stands for every.
+
+    Values of the same norm add up.  Raises `SpecError` and `ParameterError` as `parse_eps` does.
+    """
     grids: dict[str, tuple[float, ...]] = {}
     for text in texts:
         norm, equals, grid = text.partition("=")
         if equals and norm not in _COLOR:
             raise SpecError(f"eps: unknown norm '{norm}' in '{text}': {', '.join(_COLOR)} can bound an attack.")
-        grids[norm if equals else ""] = parse_eps(grid if equals else text)
+        key = norm if equals else ""
+        grids[key] = tuple(sorted({*grids.get(key, ()), *parse_eps(grid if equals else text)}))
     return grids
 
 
@@ -123,12 +127,31 @@ def split_attacks(text: str) -> list[str]:
     return [spec.strip() for spec in specs]
 
 
+def specs_and_eps(grids: Sequence[AttackGrid]) -> tuple[list[str], dict[str, tuple[float, ...]]]:
+    """The attacks and the radii a norm from which `attack_grids` makes these grids again.
+
+    Where the attacks of a norm have different radii, those with a single one name it themselves, and the others have
+    the default ones.
+    """
+    together = {grid.norm: grid.eps for grid in grids}
+    for grid in grids:
+        if together.get(grid.norm) != grid.eps:
+            together.pop(grid.norm, None)
+    return [grid.label if grid.norm in together or len(grid.eps) > 1 else _with_eps(grid) for grid in grids], together
+
+
+def _with_eps(grid: AttackGrid) -> str:
+    """The attack's spec with its only radius, also where that is the default."""
+    return f"{grid.label}{',' if ':' in grid.label else ':'}eps={format_value(grid.eps[0])}"
+
+
 def attack_grids(
     attacks: Sequence[str | Attack], eps: dict[str, tuple[float, ...]], shape: Sequence[int]
 ) -> tuple[AttackGrid, ...]:
     """Give every attack its radii: those of `eps`, else the one that its spec names, else the default ones.
 
-    Raises `SpecError` for unknown names, options, and for an attack that is given twice.
+    Raises `SpecError` for unknown names, options, an attack that is given twice and radii in a norm that no attack has,
+    `ParameterError` where all radii are 0.
     """
     grids: dict[str, AttackGrid] = {}
     for given in attacks:
@@ -137,9 +160,15 @@ def attack_grids(
         norm = norm_of(attack)
         chosen = eps.get(norm) or eps.get("") or ((attack.eps,) if own else default_eps(norm, shape))  # type: ignore[attr-defined]
         grid = AttackGrid(attack, tuple(value for value in sorted(chosen) if value > 0))
+        if not grid.eps:
+            raise ParameterError(f"{grid.label}: no radius above 0 is given; 0 is the clean accuracy, always shown.")
         if grid.label in grids:
             raise SpecError(f"the attack '{grid.label}' is given twice.")
         grids[grid.label] = grid
     if not grids:
         raise SpecError(f"no attack is given; there are {', '.join(ATTACKS)}.")
+    used = dict.fromkeys(grid.norm for grid in grids.values())
+    for norm in eps:
+        if norm and norm not in used:
+            raise SpecError(f"eps: no attack is in {norm}; those asked for are in {', '.join(used)}.")
     return tuple(grids.values())

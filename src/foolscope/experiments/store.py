@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import tempfile
+import uuid
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -67,6 +67,8 @@ class Store:
             return None
         try:
             content = json.loads((folder / "cell.json").read_text())
+            if cell_key(content["spec"]) != folder.name:
+                raise ValueError("it is another one's")
             if content["digest"] != file_digest(folder / "arrays.npz"):
                 raise ValueError("its digest does not match")
             with np.load(folder / "arrays.npz", allow_pickle=False) as file:
@@ -97,10 +99,12 @@ class Store:
                 shutil.rmtree(temporary, ignore_errors=True)
 
     def _set_aside(self, folder: Path, error: Exception) -> None:
-        place = self.root / "damaged" / f"{folder.name}-{os.getpid()}"
+        place = self.root / "damaged" / f"{folder.name}-{uuid.uuid4().hex[:8]}"
         _log.warning("damaged result %s (%s): set aside in %s and computed again", folder.name[:12], error, place)
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             folder.rename(place)
+        except FileNotFoundError:
+            pass  # another process was first
         except OSError as failure:
             raise StorageError(f"cannot set the damaged result {folder} aside: {failure}.") from failure

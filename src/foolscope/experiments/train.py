@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 import shlex
 from collections.abc import Callable
@@ -19,13 +20,13 @@ from foolscope.errors import SpecError
 from foolscope.experiments.cells import model_digest
 from foolscope.files import canonical_json, digest, file_digest, home, replacing, write_json
 from foolscope.measure import accuracy
-from foolscope.models import Card, Classifier, load_model
+from foolscope.models import MODELS, Card, Classifier, load_model
 from foolscope.models.cards import card_path, save_card
 from foolscope.models.engine import Engine
 from foolscope.models.training import Curves, Recipe, TrainingProgress, train
 from foolscope.randomness import generator
 from foolscope.registry import Registry
-from foolscope.spec import parse_spec
+from foolscope.spec import format_value, parse_spec
 
 _GRAY = Recipe(epochs=12, lr=0.05, shift=2)
 RECIPES: Registry[Recipe] = Registry(
@@ -33,10 +34,10 @@ RECIPES: Registry[Recipe] = Registry(
     "foolscope train --help",
     {
         "lenet": _GRAY,
-        "mnist-cnn": _GRAY.replace(epochs=8, decay=2e-4),
+        "mnist-cnn": Recipe(epochs=12, lr=0.05, decay=1e-4, warmup=0.4),
         "resnet20-gray": Recipe(epochs=4, shift=2),
         "resnet20": Recipe(epochs=24, shift=4, flip=True),
-        "cifar-cnn": Recipe(epochs=30, shift=4, flip=True),
+        "cifar-cnn": Recipe(epochs=18, shift=4, flip=True),
     },
 )
 """Settings that reach the accuracies of the shipped weights on two cores in minutes."""
@@ -94,6 +95,8 @@ def train_model(
     target = out or Path(f"{parse_spec(model).name}-{name or data.replace(':', '-').replace('/', '-')}.safetensors")
     if target.suffix != ".safetensors":
         raise SpecError(f"'{target}' must end in .safetensors.")
+    if target.is_dir():
+        raise SpecError(f"'{target}' is a folder: name a file in it.")
     identity = {
         "model": model_digest(network),
         "data": images.digest,
@@ -116,7 +119,11 @@ def train_model(
     flags = [f"--epochs {settings.epochs}", f"--seed {seed}"]
     flags += [f"--adversarial {shlex.quote(adversarial)}"] if adversarial else []
     flags += [f"--limit {limit}"] if limit else []
-    flags += [f"--name {name}"] if name else []
+    flags += [f"--name {shlex.quote(name)}"] if name and name != data else []
+    usual = default_recipe(model, images).replace(epochs=settings.epochs)
+    changed = [key for key, value in asdict(settings).items() if value != getattr(usual, key)]
+    given = ",".join(f"{key}={format_value(getattr(settings, key))}" for key in changed)
+    flags += [f"--recipe {given}"] if given else []
     weights = _write_weights(network, target)
     card = Card(
         architecture=network.name,
@@ -131,7 +138,11 @@ def train_model(
         license="MIT",
         sha256=weights,
         parameters=sum(p.numel() for p in network.parameters()),
-        created_with={"python": platform.python_version(), "torch": torch.__version__},
+        created_with={
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "threads": str(torch.get_num_threads()),
+        },
         adversarial=attack.spec() if attack else None,
         robust_accuracy=_robust(network, attack, test) if attack else None,
         input_shape=tuple(network.input_shape),  # type: ignore[arg-type]
@@ -146,6 +157,8 @@ def _untrained(model: str, images: ImageSet, seed: int, offline: bool) -> Classi
     spec = parse_spec(model)
     if {"weights", "seed"} & {key for key, _ in spec.options}:
         raise SpecError(f"'{model}': a training starts from random weights; name no weights, and the seed by --seed.")
+    if "weights" not in {field.name for field in dataclasses.fields(MODELS[spec.name])}:
+        raise SpecError(f"'{model}' cannot be trained by name: train your own module with models.training.train.")
     joiner = "," if spec.options else "?" if spec.argument else ":"
     network = load_model(f"{model}{joiner}weights=none,seed={seed}", images.task, offline=offline)
     if not isinstance(network, Classifier):

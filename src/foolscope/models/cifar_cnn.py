@@ -2,7 +2,8 @@
 
 552,362 parameters as Keras counts them, 551,466 trainable: the other 896 are BatchNorm's running means and variances.
 The figure leaves open where the activation stands; ours stands after BatchNorm, so that BatchNorm folds into the
-convolution before it.  Dropout rises from stage to stage (0.2, 0.3, 0.4, 0.5), as usual for this network.
+convolution before it.  It leaves open the dropout rates too: ours rise from stage to stage (0.1, 0.15, 0.2, 0.3); with
+the 0.2 to 0.5 that are often seen, 30 epochs with augmentation end at 88 % on CIFAR-10, underfitted.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ class CifarCNN(nn.Module):
 
     def __init__(self, num_classes: int = 10, channels: int = 3) -> None:
         super().__init__()
-        self.features = nn.Sequential(*_stage(channels, 32, 0.2), *_stage(32, 64, 0.3), *_stage(64, 128, 0.4))
-        self.classifier = nn.Sequential(nn.Linear(2048, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, num_classes))
+        self.features = nn.Sequential(*_stage(channels, 32, 0.1), *_stage(32, 64, 0.15), *_stage(64, 128, 0.2))
+        self.classifier = nn.Sequential(nn.Linear(2048, 128), nn.ReLU(), nn.Dropout(0.3), nn.Linear(128, num_classes))
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.classifier(self.features(x).flatten(1))

@@ -1,9 +1,11 @@
 """The one place where networks are run: logits, losses and input gradients for any number of images.
 
-The engine runs an inference copy that shares the user's parameters: in evaluation mode, frozen, channels_last, with
-BatchNorm folded into the convolution before it (Jacob et al. 2018, arXiv 1712.05877, eq. 14), in chunks that stay in
-the processor's cache.  The user's module is never touched.  Where it cannot be copied or traced, or where the folded
-copy does not give the same logits, the module runs as it is.
+The engine runs an inference copy: in evaluation mode, frozen, channels_last, with BatchNorm folded into the convolution
+before it (Jacob et al. 2018, arXiv 1712.05877, eq. 14), in chunks that stay in the processor's cache.  The copy shares
+the parameters whose layout and precision it need not change.  The user's module is never touched; where its parameters
+or buffers change, the copy is made anew.  Where the folded copy does not give the same logits, the copy is not folded.
+Where the module cannot be copied, has hooks or gives no gradients, it runs as it is, in its own precision, on its own
+device.
 """
 
 from __future__ import annotations
@@ -12,21 +14,24 @@ import copy
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from foolscope.errors import InputError
+from foolscope.errors import InputError, ParameterError
 from foolscope.models.classifier import attacked, check_shape, describe
 
 Precision = Literal["float32", "bfloat16", "float64"]
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
 Objective = Callable[[Tensor, Tensor], Tensor]
-"""(logits (n, K), rows (n,)) to one loss a sample (n,); `rows` index the images that `gradients` was given."""
+"""(logits (n, K), rows (n,)) to one loss a sample (n,), all on the images' device.
+
+`rows` index the images that `gradients` was given.
+"""
 
 _CHUNK_PIXELS = 128 * 32 * 32
 _SMALLEST_CHUNK, _LARGEST_CHUNK = 8, 128
@@ -42,13 +47,31 @@ class Gradients:
     images: Tensor
 
 
+@dataclass(frozen=True)
+class _Network:
+    """A module as it is run, and the `_state` of the user's module that it was made for."""
+
+    module: nn.Module
+    dtype: torch.dtype
+    device: torch.device
+    state: _State
+
+    def __call__(self, images: Tensor) -> Tensor:
+        output: Tensor = self.module(images)
+        return output
+
+    def moved(self, images: Tensor) -> Tensor:
+        """The images as the module needs them, without their history."""
+        return images.detach().to(self.device, self.dtype, memory_format=torch.channels_last)
+
+
 class Engine:
     """Runs one model.  Results agree with the model's own to float rounding, whatever the chunk.
 
     `precision` is that of gradient passes; `logits` are computed in float32 unless float64 is asked for.  `chunk` is
     the number of images a pass (default: by image size), `device` where to run (default: where the model is).
-    Raises `InputError` for images of another shape than the model declares, and for logits that are not finite or not
-    of shape (N, K).
+    Raises `InputError` for images of another shape than the model declares, for logits that are not of shape (N, K),
+    and for logits and gradients that are not finite.
     """
 
     def __init__(
@@ -59,13 +82,14 @@ class Engine:
         device: torch.device | str | None = None,
         chunk: int | None = None,
     ) -> None:
+        if precision not in _DTYPES:
+            raise ParameterError(f"precision must be one of {', '.join(_DTYPES)}, got '{precision}'.")
         self.model = model
         self.info = describe(model)
         self.precision = precision
         self.chunk = chunk
-        first = next(itertools.chain(model.parameters(), model.buffers()), None)
-        self.device = torch.device(device) if device else first.device if first is not None else torch.device("cpu")
-        self._networks: dict[torch.dtype, nn.Module] = {}
+        self.device = torch.device(device) if device else _own_device(model)
+        self._networks: dict[torch.dtype, _Network] = {}
 
     def num_classes(self, images: Tensor) -> int:
         """K: what the model declares, else the width of its logits on the first image."""
@@ -73,13 +97,14 @@ class Engine:
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits (N, K) in float32, on the images' device."""
-        dtype = torch.float64 if self.precision == "float64" else torch.float32
-        network = self._network(dtype, images)
+        if len(images) == 0:
+            return images.new_empty(0, self.info.num_classes or 0)
+        network = self._network(torch.float64 if self.precision == "float64" else torch.float32, images)
         out = []
         with torch.no_grad(), self._guard(network):
             for rows in self._chunks(images):
-                out.append(self._checked(network(self._moved(images[rows], dtype)), rows, images))
-        return torch.cat(out) if out else images.new_empty(0, self.info.num_classes or 0)
+                out.append(self._checked(self._answer(network, network.moved(images[rows])), rows).to(images))
+        return torch.cat(out)
 
     def predict(self, images: Tensor) -> Tensor:
         """The class with the highest logit (N,)."""
@@ -89,66 +114,75 @@ class Engine:
         """One forward and backward pass.  Raises `InputError` for a model that is not differentiable."""
         if not self.info.differentiable:
             raise InputError(f"{self.info.name} gives no gradients: attack it as a black box.")
-        dtype = _DTYPES[self.precision]
-        network = self._network(dtype, images)
+        if len(images) == 0:
+            return Gradients(self.logits(images), images.new_empty(0), torch.empty_like(images))
+        network = self._network(_DTYPES[self.precision], images)
         logits, losses, gradients = [], [], torch.empty_like(images)
         with torch.enable_grad(), self._guard(network):
             for rows in self._chunks(images):
-                x = self._moved(images[rows], dtype).requires_grad_()
-                out = network(x)
-                logits.append(self._checked(out.detach(), rows, images))
+                x = network.moved(images[rows]).requires_grad_()
+                out = self._checked(self._answer(network, x), rows).to(images.device)
+                logits.append(out.detach().to(images.dtype))
                 index = torch.arange(rows.start, rows.stop, device=images.device)
-                loss = objective(out.float() if dtype == torch.bfloat16 else out, index)
+                loss = objective(out if out.dtype == torch.float64 else out.float(), index)
                 losses.append(loss.detach().to(images.dtype))
-                gradients[rows] = self._gradient(loss, x).to(images)
-        if not logits:
-            return Gradients(images.new_empty(0, self.info.num_classes or 0), images.new_empty(0), gradients)
+                gradients[rows] = self._gradient(loss, x, rows).to(images)
         return Gradients(torch.cat(logits), torch.cat(losses), gradients)
 
-    def _gradient(self, loss: Tensor, x: Tensor) -> Tensor:
+    def _answer(self, network: _Network, images: Tensor) -> Tensor:
+        try:
+            return network(images)
+        except (RuntimeError, AssertionError) as error:  # such as torch's own for layers that do not fit the images
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise InputError(f"{self.info.name} fails on images of shape {tuple(images.shape)}: {reason}") from error
+
+    def _gradient(self, loss: Tensor, x: Tensor, rows: slice) -> Tensor:
         if not loss.requires_grad:
             raise InputError(f"{self.info.name} gives no gradients: its output does not depend on autograd.")
         (gradient,) = torch.autograd.grad(loss.sum(), x, allow_unused=True)
-        return torch.zeros_like(x) if gradient is None else gradient
+        if gradient is None:
+            return torch.zeros_like(x)
+        return self._finite(gradient, "has NaN or infinite gradients", rows)
 
     def _chunks(self, images: Tensor) -> Iterator[slice]:
         size = self.chunk or chunk_size(images)
         for begin in range(0, len(images), size):
             yield slice(begin, min(begin + size, len(images)))
 
-    def _moved(self, images: Tensor, dtype: torch.dtype) -> Tensor:
-        return images.detach().to(self.device, dtype, memory_format=torch.channels_last)
-
-    def _checked(self, logits: Tensor, rows: slice, images: Tensor) -> Tensor:
-        count = rows.stop - rows.start
-        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != count:
+    def _checked(self, logits: Tensor, rows: slice) -> Tensor:
+        count, classes = rows.stop - rows.start, self.info.num_classes
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape != (count, classes or logits.shape[1]):
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise InputError(f"{self.info.name} must return logits of shape ({count}, K), got {shape}.")
-        if not logits.isfinite().all():
-            bad = rows.start + int((~logits.isfinite().all(1)).nonzero()[0])
-            raise InputError(f"{self.info.name} returns NaN or infinite logits, first for image {bad}.")
-        return logits.to(images.device, images.dtype)
+            raise InputError(f"{self.info.name} must return logits of shape ({count}, {classes or 'K'}), got {shape}.")
+        return self._finite(logits, "returns NaN or infinite logits", rows)
 
-    def _guard(self, network: nn.Module) -> AbstractContextManager[object]:
-        return attacked(self.model) if network is self.model else nullcontext()
+    def _finite(self, values: Tensor, otherwise: str, rows: slice) -> Tensor:
+        finite = values.isfinite()
+        if not finite.all():
+            bad = rows.start + int((~finite.flatten(1).all(1)).nonzero()[0])
+            raise InputError(f"{self.info.name} {otherwise}, first for image {bad} of the batch.")
+        return values
 
-    def _network(self, dtype: torch.dtype, images: Tensor) -> nn.Module:
+    def _guard(self, network: _Network) -> AbstractContextManager[object]:
+        return attacked(self.model) if network.module is self.model else nullcontext()
+
+    def _network(self, dtype: torch.dtype, images: Tensor) -> _Network:
         check_shape(self.model, images)
-        if dtype not in self._networks:
-            self._networks[dtype] = self._prepared(dtype, images[:2])
-        return self._networks[dtype]
+        state, network = _state(self.model), self._networks.get(dtype)
+        if network is None or network.state != state:
+            network = self._networks[dtype] = self._prepared(dtype, images[:2], state)
+        return network
 
-    def _prepared(self, dtype: torch.dtype, probe: Tensor) -> nn.Module:
-        if not self.info.differentiable:
-            return self.model
-        network = inference_copy(self.model)
-        if network is None:
-            return self.model
-        network = network.to(self.device)
-        folded = fold_batchnorm(network)
-        if folded is not None and len(probe) and _agree(network, folded, self._moved(probe, torch.float32)):
-            network = folded
-        return network.to(dtype).to(memory_format=torch.channels_last)
+    def _prepared(self, dtype: torch.dtype, probe: Tensor, state: _State) -> _Network:
+        copied = None if not self.info.differentiable or _has_hooks(self.model) else inference_copy(self.model)
+        if copied is None:
+            own = next((p.dtype for p in self.model.parameters() if p.is_floating_point()), torch.float32)
+            return _Network(self.model, own, _own_device(self.model), state)
+        network = _Network(copied.to(self.device), torch.float32, self.device, state)
+        folded = fold_batchnorm(network.module)
+        if folded is not None and _agree(network.module, folded, network.moved(probe)):
+            network = replace(network, module=folded)
+        return replace(network, module=network.module.to(dtype).to(memory_format=torch.channels_last), dtype=dtype)
 
 
 def chunk_size(images: Tensor) -> int:
@@ -157,12 +191,33 @@ def chunk_size(images: Tensor) -> int:
     return min(_LARGEST_CHUNK, max(_SMALLEST_CHUNK, _CHUNK_PIXELS // max(1, pixels)))
 
 
+_State = list[tuple[int, int] | bool]
+
+
+def _state(model: nn.Module) -> _State:
+    """What changes when parameters or buffers do (address and version of each), and whether there are hooks."""
+    tensors = itertools.chain(model.parameters(), model.buffers())
+    return [_has_hooks(model), *((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)]
+
+
+def _has_hooks(model: nn.Module) -> bool:
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(module, kind, None) for module in model.modules() for kind in kinds)
+
+
+def _own_device(model: nn.Module) -> torch.device:
+    first = next(itertools.chain(model.parameters(), model.buffers()), None)
+    return torch.device("cpu") if first is None else first.device
+
+
 def inference_copy(model: nn.Module) -> nn.Module | None:
-    """A copy in evaluation mode with frozen parameters that share the original's memory; None where it cannot be."""
+    """A copy in evaluation mode with frozen parameters that share the original's memory; None where it cannot be.
+
+    Buffers are copied: a module may write to them when it runs.
+    """
     memo: dict[int, object] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in model.parameters()}
-    memo |= {id(b): b.detach() for b in model.buffers()}
     try:
-        return copy.deepcopy(model, memo).eval()
+        return copy.deepcopy(model, memo).eval().requires_grad_(False)
     except Exception:  # whatever a user's module raises when it is copied
         return None
 
@@ -172,29 +227,32 @@ def fold_batchnorm(model: nn.Module) -> nn.Module | None:
 
     Modules with hooks are left alone: tracing would lose them.
     """
-    modules = dict(model.named_modules())
-    has_hooks = any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in modules.values())
-    if has_hooks or not any(isinstance(m, nn.BatchNorm2d) for m in modules.values()):
+    if _has_hooks(model) or not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
         return None
     try:
-        traced = fx.symbolic_trace(model)
-    except Exception:  # whatever a user's forward raises when it is traced
+        return _folded(fx.symbolic_trace(model))
+    except Exception:  # whatever a user's forward raises when it is traced, or a layer of theirs when it is fused
         return None
-    layers = dict(traced.named_modules())
+
+
+def _folded(traced: fx.GraphModule) -> nn.Module | None:
+    layers, count = dict(traced.named_modules()), 0
     for node in list(traced.graph.nodes):
-        if node.op != "call_module" or not isinstance(layers[node.target], nn.BatchNorm2d):
+        normal = layers.get(str(node.target)) if node.op == "call_module" else None
+        if not isinstance(normal, nn.BatchNorm2d) or normal.running_mean is None:
             continue
-        before = node.args[0]
+        (before,) = node.all_input_nodes
         convolution = layers.get(str(before.target)) if before.op == "call_module" else None
         if isinstance(convolution, nn.Conv2d) and len(before.users) == 1:
-            fused = fuse_conv_bn_eval(convolution, layers[node.target])
+            fused = fuse_conv_bn_eval(convolution, normal)
             parent, _, child = str(before.target).rpartition(".")
             setattr(layers[parent], child, fused)
             layers[str(before.target)] = fused
             node.replace_all_uses_with(before)
             traced.graph.erase_node(node)
+            count += 1
     traced.recompile()
-    return traced.requires_grad_(False).eval()
+    return traced.requires_grad_(False).eval() if count else None
 
 
 def _agree(network: nn.Module, folded: nn.Module, probe: Tensor) -> bool:

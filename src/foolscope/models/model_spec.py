@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 from torch import nn
 
-from foolscope.errors import SpecError
 from foolscope.models.classifier import Task
-from foolscope.spec import Parameters, Spec, format_value, parse_spec
+from foolscope.spec import Parameters
 
 AUTO = "auto"
 NONE = "none"
@@ -42,8 +40,6 @@ class Model(Parameters, ABC):
     """
 
     listing: ClassVar[str] = "foolscope models"
-    argument: ClassVar[str | None] = None
-    example: ClassVar[str]
     summary: ClassVar[str]
     source: ClassVar[str]
 
@@ -54,24 +50,3 @@ class Model(Parameters, ABC):
     @abstractmethod
     def status(self, *, offline: bool) -> Status:
         """Whether `build` would succeed, without loading anything."""
-
-    @classmethod
-    def from_spec(cls, spec: Spec | str) -> Self:
-        """Build from a spec.  Raises `SpecError` for unknown or unreadable options, `ParameterError` out of range."""
-        spec = parse_spec(spec) if isinstance(spec, str) else spec
-        if cls.argument is None:
-            return super().from_spec(spec)
-        keys = {key for key, _ in spec.options}
-        if spec.argument is None or cls.argument in keys:
-            expected = f"{cls.name}:{cls.argument.upper()}, as in '{cls.example}'"
-            raise SpecError(f"malformed spec '{spec}': expected {expected}.")
-        return super().from_spec(Spec(spec.name, None, ((cls.argument, spec.argument), *spec.options)))
-
-    def spec(self) -> str:
-        """The shortest spec string that builds this value again."""
-        options = tuple(
-            (field.name, format_value(getattr(self, field.name)))
-            for field in dataclasses.fields(self)
-            if field.name != self.argument and getattr(self, field.name) != field.default
-        )
-        return str(Spec(self.name, None if self.argument is None else str(getattr(self, self.argument)), options))

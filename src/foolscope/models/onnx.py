@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from foolscope.errors import CorruptError, InputError, MissingError
+from foolscope.files import file_digest
 from foolscope.models.classifier import Classifier, Shape, Task
 from foolscope.models.model_spec import READY, Model, Status
 from foolscope.models.weight_files import require
@@ -32,6 +33,7 @@ class OnnxNetwork(nn.Module):
         super().__init__()
         self.path = path
         self._session = _open(path)
+        self.digest = file_digest(path)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         shape = inputs[0].shape if len(inputs) == 1 else []
         if len(shape) != 4 or inputs[0].type != "tensor(float)" or shape[1] not in (1, 3):

@@ -7,7 +7,7 @@ is killed and repeated ends with the same bits as one that was not.
 
 from __future__ import annotations
 
-import pickle
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from foolscope.errors import InputError, StorageError
-from foolscope.files import canonical_json, replacing
+from foolscope.files import canonical_json, digest, replacing
 from foolscope.spec import Parameters, parameter
 
 Perturb = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
@@ -115,8 +115,8 @@ def train(
 
     `pixels` is uint8 (N, H, W, C), `labels` int64 (N,).  With `checkpoint` the state is kept there every
     `checkpoint_seconds` and at every epoch's end, and the same call goes on from it; a checkpoint of another recipe,
-    seed or data is refused with `StorageError`.  `validate` is called once an epoch with the model in evaluation mode.
-    Raises `InputError` where the loss stops being finite.
+    seed, network or data is refused with `StorageError`.  `validate` is called once an epoch with the model in
+    evaluation mode.  Raises `InputError` where the loss stops being finite.
     """
     if len(pixels) == 0:
         raise InputError("cannot train on 0 images.")
@@ -125,7 +125,7 @@ def train(
     groups = [{"params": decayed, "weight_decay": recipe.decay}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
     model.to(memory_format=torch.channels_last)
-    state = _State(model, optimizer, checkpoint, _identity(recipe, seed, labels))
+    state = _State(model, optimizer, checkpoint, _identity(recipe, seed, labels), _content(pixels, labels))
     steps, saved = recipe.steps(len(labels)), time.monotonic()
     per_epoch = steps // recipe.epochs
     with torch.random.fork_rng(devices=[]):
@@ -195,11 +195,17 @@ def _identity(recipe: Recipe, seed: int, labels: Tensor) -> str:
     return canonical_json({"recipe": asdict(recipe), "seed": seed, "images": len(labels)})
 
 
+def _content(pixels: NDArray[np.uint8], labels: Tensor) -> str:
+    return digest(hashlib.sha256(np.ascontiguousarray(pixels).data).digest(), labels.numpy().tobytes())
+
+
 class _State:
     """What a checkpoint holds: parameters, momentum, the step, the running epoch's sums and the curves."""
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, path: Path | None, identity: str) -> None:
-        self.model, self.optimizer, self.path, self.identity = model, optimizer, path, identity
+    def __init__(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, path: Path | None, identity: str, data: str
+    ) -> None:
+        self.model, self.optimizer, self.path, self.identity, self.data = model, optimizer, path, identity, data
         self.step = 0
         self.sums = [0.0, 0.0, 0.0, 0.0]  # loss, correct, images, seconds
         self.curves = Curves()
@@ -221,6 +227,7 @@ class _State:
     def save(self) -> None:
         content = {
             "identity": self.identity,
+            "data": self.data,
             "step": self.step,
             "sums": self.sums,
             "curves": asdict(self.curves),
@@ -232,11 +239,16 @@ class _State:
 
     def _load(self, path: Path) -> None:
         try:
-            content: dict[str, Any] = torch.load(path, weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError, OSError) as error:
-            raise StorageError(f"{path}: damaged checkpoint ({error}); remove it to start again.") from None
-        if content.get("identity") != self.identity:
-            raise StorageError(f"{path} belongs to another recipe, seed or data set; remove it or name another folder.")
+            content: Any = torch.load(path, weights_only=True)
+            held = {name: tensor.shape for name, tensor in content["model"].items()}
+            identity, data = content["identity"], content.get("data", self.data)
+        except Exception as error:  # what is no checkpoint fails anywhere in the unpickler, with any error
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise StorageError(f"{path}: damaged checkpoint ({reason}); remove it to start again.") from None
+        if (identity, data) != (self.identity, self.data):
+            raise StorageError(f"{path} belongs to another recipe, seed or data set; remove it or name another file.")
+        if held != {name: tensor.shape for name, tensor in self.model.state_dict().items()}:
+            raise StorageError(f"{path} belongs to another network; remove it or name another file.")
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.step, self.sums = content["step"], content["sums"]

@@ -6,7 +6,7 @@ import re
 
 from foolscope.experiments.results import Results
 from foolscope.report.markup import Html, escape, join, tag
-from foolscope.report.words import NONE
+from foolscope.report.words import NONE, counted
 
 _ARXIV = re.compile(r"arXiv[ :](\d{4}\.\d{4,5})")
 
@@ -19,8 +19,8 @@ TERMS = {
     "Euclidean length, ℓ1 the sum of all changes, of images in [0, 1]. 1/255 is one step of an 8-bit file.",
     "95 % interval": "Wilson's interval (1927) of a share: it covers the true share in 95 of 100 samples of this size, "
     "also near 0 and 100 %. It says nothing about stronger attacks, which can only lower the number.",
-    "Oblivious attack": "The attacker knows the network but not its defense: the images that fool the plain network "
-    "are shown to the defended one. A high number here is no evidence of robustness.",
+    "Oblivious attack": "The attacker knows the network but not its defense: images that were pushed as far as they go "
+    "on the plain network are shown to the defended one. A high number here is no evidence of robustness.",
     "Adaptive attack": "The attacker knows the defense and differentiates through it; where it has no derivative, the "
     "identity's stands in (straight-through, BPDA: Athalye, Carlini and Wagner 2018, arXiv 1802.00420).",
     "Weakest": "Every image meets the attack of this report that is worst for it, at this radius; for a defense all "
@@ -41,7 +41,7 @@ def repeat(results: Results) -> Html:
     else:
         told = "The model was handed over as an object: with the same object this Python repeats the audit."
         parts.append(tag("p", told, class_="note"))
-    parts += [tag("h3", "Python"), tag("pre", tag("code", about["python"]), tabindex=0)]
+    parts += [tag("h3", "Python"), tag("pre", tag("code", about["python"]), class_="wrap")]
     told = "The same call takes up finished work from the store, and gives the same numbers without it."
     return join((tag("p", told, class_="note"), *parts))
 
@@ -58,7 +58,7 @@ def provenance(results: Results) -> Html:
         "Weights": f"{model['weights'] or NONE}, trained on {model['trained_on'] or 'unknown data'}",
         "Data": join((f"{data['spec']}, {data['split']}, SHA-256 ", tag("span", data["digest"], class_="mono"))),
         "Versions": versions,
-        "Machine": f"{machine['system']}, {machine['processor']}, {machine['threads']} threads",
+        "Machine": f"{machine['system']}, {machine['processor']}, {counted(machine['threads'], 'thread')}",
     }
     pairs = [part for name, value in entries.items() for part in (tag("dt", name), tag("dd", value))]
     return tag("dl", *pairs, class_="pairs")

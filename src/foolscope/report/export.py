@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foolscope.attacks import Attack
 from foolscope.experiments.grid import norm_of, without_eps
 from foolscope.experiments.results import Curve, Point, Record, Results, Sample
 from foolscope.measure import Proportion
@@ -59,15 +60,24 @@ def timing(results: Results) -> dict[str, Any]:
     return {
         "seconds": sum(record.seconds for record in runs),
         "attacks": [
-            {"attack": without_eps(run.attack), "eps": run.eps, "defense": run.source, "seconds": run.seconds}
+            {
+                "attack": without_eps(run.attack),
+                "eps": run.eps,
+                "mode": run.mode,
+                "defense": run.source,
+                "seconds": run.seconds,
+            }
             for run in runs
         ],
     }
 
 
 def attack_runs(results: Results) -> list[Record]:
-    """One record a run of an attack: the one of the network that was attacked, not of those that were shown it."""
-    return [record for record in results.records if record.victim == record.source]
+    """One record a run of an attack: what an oblivious attack found is shown to all defenses, and was run once."""
+    runs: dict[tuple[Attack, str, str], Record] = {}
+    for record in results.records:
+        runs.setdefault((record.attack, record.source, record.mode), record)
+    return list(runs.values())
 
 
 def _proportion(share: Proportion) -> dict[str, Any]:
@@ -186,7 +196,7 @@ def _columns(results: Results, record: Record) -> dict[str, Any]:
     }
 
 
-def _repeated(word: str, count: int) -> pa.DictionaryArray:
+def _repeated(word: str, count: int) -> pa.Array[Any]:
     import pyarrow as pa
 
-    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int16)), pa.array([word]))
+    return pa.DictionaryArray.from_arrays(np.zeros(count, np.int16), [word])

@@ -7,6 +7,7 @@ variables, so that a chart follows dark and light and a strict Content-Security-
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -33,7 +34,7 @@ _INK, _MUTED, _LINE, *_SERIES = _STAND_INS
 _DASHES: dict[str, Any] = {"none": "solid", "oblivious": (0, (5, 2.5)), "adaptive": (0, (1.2, 1.8))}
 _MARKERS = {"none": "o", "oblivious": "s", "adaptive": "^"}
 _TEXT = 12.0
-_MOST_TICKS = 9
+_GAP, _KEY = 14, 24
 
 
 @dataclass
@@ -62,15 +63,21 @@ def accuracy_chart(
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    settings = {"svg.fonttype": "none", "svg.hashsalt": name, "font.size": _TEXT, "text.parse_math": False}
+    settings: dict[Any, Any] = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": name,
+        "font.size": _TEXT,
+        "text.parse_math": False,
+    }
     with rc_context(settings):
         figure = Figure(figsize=(width / 72, height / 72), dpi=72)
-        axes = figure.add_axes(_frame(curves, width, height))
-        _draw_axes(axes, radii)
+        frame = _frame(curves, width, height)
+        axes = figure.add_axes(frame)
+        _draw_axes(axes, radii, frame[2] * width)
         colors = dict(zip(dict.fromkeys(curve.attack for curve in curves), _cycled(len(curves)), strict=False))
         for curve in curves:
             _draw_curve(axes, curve, radii, colors[curve.attack])
-        _draw_labels(axes, curves, radii, colors)
+        _draw_labels(axes, curves, colors, frame[2] * width, frame[3] * height)
         return inline(figure, styles, label)
 
 
@@ -81,16 +88,15 @@ def _cycled(count: int) -> list[str]:
 def _frame(curves: Sequence[Curve], width: int, height: int) -> tuple[float, float, float, float]:
     """The plot's place in shares of the figure: room for the labels at the right, by their longest."""
     longest = max(len(text) for text in _labels(curves))
-    left, right, bottom, top = 50, 0.56 * _TEXT * longest + 30, 48, 10
+    left, right, bottom, top = 50, 0.56 * _TEXT * longest + _GAP + _KEY + 10, 48, 10
     return left / width, bottom / height, max(0.3, 1 - (left + right) / width), 1 - (bottom + top) / height
 
 
-def _draw_axes(axes: Axes, radii: Radii) -> None:
+def _draw_axes(axes: Axes, radii: Radii, width: float) -> None:
     ticks = [0.0, *(radii.scaled(value) for value in radii.values)]
     axes.set_xlim(0, ticks[-1])
     axes.set_ylim(0, 100)
-    if len(ticks) <= _MOST_TICKS:
-        axes.set_xticks(ticks, [f"{tick:.4g}" for tick in ticks])
+    axes.set_xticks(ticks, _tick_labels(ticks, width))
     axes.set_yticks(range(0, 101, 20), [f"{tick} %" for tick in range(0, 101, 20)])
     axes.set_xlabel(radii.axis, color=_MUTED, labelpad=8)
     axes.grid(axis="y", color=_LINE, linewidth=1)
@@ -102,11 +108,23 @@ def _draw_axes(axes: Axes, radii: Radii) -> None:
         spine.set_color(_LINE)
 
 
+def _tick_labels(ticks: Sequence[float], width: float) -> list[str]:
+    """The radii as text; empty where one would touch the next, from the largest radius down.  0 always has its own."""
+    texts = [f"{tick:.4g}" for tick in ticks]
+    left = math.inf
+    for place in [len(ticks) - 1, 0, *range(len(ticks) - 2, 0, -1)]:
+        center, half = ticks[place] / ticks[-1] * width, 0.32 * _TEXT * len(texts[place]) + 2
+        free = center + half <= left and (place in (0, len(ticks) - 1) or center - half >= 0.7 * _TEXT)
+        texts[place] = texts[place] if free else ""
+        left = center - half if free and place else left
+    return texts
+
+
 def _draw_curve(axes: Axes, curve: Curve, radii: Radii, color: str) -> None:
     x = [radii.scaled(point.eps) for point in curve.points]
     shares = [point.accuracy for point in curve.points]
     low, high = [100 * share.low for share in shares], [100 * share.high for share in shares]
-    axes.fill_between(x, low, high, color=color, alpha=0.13, linewidth=0)
+    axes.fill_between(x, low, high, color=color, alpha=0.1, linewidth=0)
     axes.plot(
         x, [100 * share.value for share in shares], color=color, linewidth=2, linestyle=_DASHES[curve.mode],
         marker=_MARKERS[curve.mode], markersize=5.5, markeredgewidth=0, clip_on=False, zorder=3,
@@ -119,34 +137,37 @@ def _labels(curves: Sequence[Curve]) -> list[str]:
     return [names[curve.attack] + ("" if curve.mode == "none" else f" {curve.mode}") for curve in curves]
 
 
-def _draw_labels(axes: Axes, curves: Sequence[Curve], radii: Radii, colors: dict[str, str]) -> None:
-    """Write every line's name beside its end, pushed apart where ends meet, with a hairline from end to name."""
-    height = axes.get_position().height * axes.figure.get_size_inches()[1] * 72
-    ends = [100 * curve.points[-1].accuracy.value for curve in curves]
-    places = spread(ends, 100 * 1.3 * _TEXT / height)
-    for curve, text, end, place in zip(curves, _labels(curves), ends, places, strict=True):
-        last = radii.scaled(curve.points[-1].eps)
-        axes.annotate(
-            text,
-            (last, end),
-            xytext=(1 + 20 / (axes.get_position().width * axes.figure.get_size_inches()[0] * 72), place / 100),
-            textcoords="axes fraction",
-            color=colors[curve.attack],
-            verticalalignment="center",
-            annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colors[curve.attack], "linewidth": 0.8, "shrinkA": 1, "shrinkB": 4},
-        )
+def _draw_labels(axes: Axes, curves: Sequence[Curve], colors: dict[str, str], width: float, height: float) -> None:
+    """Write every line's name beside its end, with a piece of the line, pushed apart where ends meet.
+
+    Lines that end together are named in the order that they run in.  `width` and `height` are the plot's, in pixels.
+    """
+    ends = [(100 * c.points[-1].accuracy.value, sum(point.accuracy.value for point in c.points)) for c in curves]
+    places = spread(ends, 100 * 1.35 * _TEXT / height)
+    for curve, text, place in zip(curves, _labels(curves), places, strict=True):
+        axes.plot(
+            [1 + _GAP / width, 1 + (_GAP + _KEY) / width], [place / 100] * 2, transform=axes.transAxes,
+            color=colors[curve.attack], linewidth=2, linestyle=_DASHES[curve.mode], marker=_MARKERS[curve.mode],
+            markersize=4.5, markeredgewidth=0, markevery=[1], clip_on=False,
+        )  # fmt: skip
+        axes.text(
+            1 + (_GAP + _KEY + 7) / width, place / 100, text, transform=axes.transAxes,
+            color=colors[curve.attack], verticalalignment="center_baseline",
+        )  # fmt: skip
 
 
-def spread(values: Sequence[float], gap: float) -> list[float]:
-    """Move values apart, in their order, until neighbors are `gap` from each other; as low as they can stay above 0."""
-    order = sorted(range(len(values)), key=lambda index: (values[index], -index))
-    places = [0.0] * len(values)
-    floor = 0.0
+def spread(ends: Sequence[tuple[float, float]], gap: float) -> list[float]:
+    """Places between 0 and 100 for labels of lines that end at the first number of each pair.
+
+    Neighbors are `gap` apart; the second number orders those that end together.  Where there is no room for all, they
+    go above 100.
+    """
+    order = sorted(range(len(ends)), key=lambda index: ends[index])
+    places, floor = [0.0] * len(ends), 0.0
     for index in order:
-        places[index] = max(values[index], floor)
+        places[index] = max(ends[index][0], floor)
         floor = places[index] + gap
-    ceiling = max(100.0, gap * (len(values) - 1))
+    ceiling = max(100.0, gap * (len(ends) - 1))
     for index in reversed(order):
         places[index] = min(places[index], ceiling)
         ceiling = places[index] - gap

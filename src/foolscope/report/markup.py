@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable
 
-_VOID = frozenset(("br", "img", "link", "meta"))
+_VOID = frozenset(("br", "img", "link", "meta", "wbr"))
 
 
 class Html(str):
@@ -22,6 +23,11 @@ def escape(child: Html | str | int) -> Html:
 def join(children: Iterable[Html | str | int], separator: str = "") -> Html:
     """Escape each child and put them behind each other."""
     return Html(separator.join(escape(child) for child in children))
+
+
+def breakable(text: str) -> Html:
+    """Text that may be broken behind colons, commas and bars, as specs have them."""
+    return join(re.split(r"(?<=[:,|])(?=\S)", text), "<wbr>")
 
 
 def tag(name: str, *children: Html | str | int, **attributes: str | int | bool | None) -> Html:

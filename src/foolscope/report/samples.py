@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from foolscope.attacks import Attack
+from foolscope.experiments.cells import PLAIN
 from foolscope.experiments.grid import norm_of, without_eps
 from foolscope.experiments.results import Results, Sample
 from foolscope.images import encode_png
@@ -39,7 +40,8 @@ def _norm_samples(results: Results, radii: Radii, budget: int) -> Html:
         for sample in results.samples
         if sample.eps == radii.reference and norm_of(attacks[sample.attack]) == radii.norm
     ]
-    subjects, left = [], budget
+    subjects: list[Html] = []
+    left = budget
     for index in dict.fromkeys(sample.index for sample, _ in chosen):
         mine = [entry for entry in chosen if entry[0].index == index]
         left -= (1 + 2 * len(mine)) * mine[0][0].image[0].size
@@ -62,10 +64,12 @@ def _subject(results: Results, attacked: Sequence[tuple[Sample, Attack]]) -> Htm
     if credit:
         title += [" ", tag("span", credit, class_="credit")]
     small = max(first.image.shape[1:]) < _SMALL
-    plates = [_original(results, samples, name), *(_attacked(results, *entry, name) for entry in attacked)]
-    return tag(
-        "section", tag("h4", *title), tag("div", *plates, class_="plates"), class_="subject pixels" if small else "subject"
-    )  # fmt: skip
+    order = list(dict.fromkeys(without_eps(attack) for _, attack in attacked))
+    attacked = sorted(attacked, key=lambda entry: order.index(without_eps(entry[1])))
+    plates = [_attacked(results, *entry, name) for entry in attacked]
+    body = (_original(results, samples, name), tag("div", *plates, class_="plates"))
+    kind = "subject pixels" if small else "subject"
+    return tag("section", tag("h4", *title), tag("div", *body, class_="display"), class_=kind)
 
 
 def _original(results: Results, samples: Sequence[Sample], name: str) -> Html:
@@ -75,19 +79,21 @@ def _original(results: Results, samples: Sequence[Sample], name: str) -> Html:
 
 
 def _attacked(results: Results, sample: Sample, by: Attack, name: str) -> Html:
-    attack = without_eps(by)
-    against = f"against {defense_name(sample.source)}"
+    what = f"{without_eps(by)}, {_mode(sample)}"
     noise, factor = magnified(sample.image, sample.adversarial)
-    if factor:
-        words = f"The noise of {attack} {against} on image {sample.index}, {factor} around gray"
-        told = f"left: what was added, {factor} around gray"
-    else:
-        words, told = f"{attack} {against} leaves image {sample.index} unchanged", "nothing was added"
+    told = f"noise {factor}" if factor else "nothing was added"
     pictures = (
-        _picture(noise, words),
-        _picture(sample.adversarial, f"Image {sample.index} ({name}) after {attack} {against}"),
+        _picture(noise, f"What {what}, adds to image {sample.index}: {told}, around gray"),
+        _picture(sample.adversarial, f"Image {sample.index} ({name}) after {what}"),
     )
-    return _plate(f"{attack} {against}", told, pictures, results, sample.predictions, sample.label)
+    return _plate(what, told, pictures, results, sample.predictions, sample.label)
+
+
+def _mode(sample: Sample) -> str:
+    """How the attack met a defense."""
+    if sample.source:
+        return "adaptive"
+    return "no defense" if PLAIN in sample.predictions else "oblivious"
 
 
 def _plate(
@@ -115,7 +121,7 @@ def magnified(image: NDArray[np.float32], adversarial: NDArray[np.float32]) -> t
     factor = 0.5 / largest
     # The tolerance keeps 0.5 / 0.1 at 5: float32 differences lie a hair above what was asked for.
     factor = math.floor(factor + 1e-3) if factor >= 1 - 1e-3 else math.floor(100 * factor) / 100
-    return np.clip(0.5 + factor * difference, 0, 1).astype(np.float32), f"×\u00a0{factor}"  # noqa: RUF001
+    return np.clip(0.5 + factor * difference, 0, 1).astype(np.float32), f"×\u00a0{factor}"
 
 
 def _picture(image: NDArray[np.float32], words: str) -> Html:
@@ -129,5 +135,6 @@ def shown_note(results: Results) -> str:
     count = counted(len({sample.index for sample in results.samples}), "image")
     return (
         f"The first {count} that the attacked network classifies right untouched, at the radius of the summary. "
-        "Pictures are rounded to 8 bits; predictions are of the images as the attack left them."
+        "Of each pair, the left picture is what the attack added, around gray and magnified by the factor under it, "
+        "the right one the image with it. Pictures are rounded to 8 bits; predictions are of the images before that."
     )

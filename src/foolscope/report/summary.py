@@ -72,7 +72,7 @@ def summary(results: Results, norms: Sequence[Radii]) -> Html:
     glances = [_glance(results, radii) for radii in norms] if len(results.victims) > 1 else []
     note = tag(
         "p",
-        "The summary speaks of ε = 8/255 or 0.3 where a linf attack was run there, else of the middle radius. ",
+        "The summary speaks of ε = 8/255 or 0.3 where an ℓ∞ attack was run there, else of the middle radius. ",
         "Square brackets hold 95 % intervals in percent.",
         class_="note",
     )
@@ -81,24 +81,16 @@ def summary(results: Results, norms: Sequence[Radii]) -> Html:
 
 
 def _plain_sentence(results: Results, norms: Sequence[Radii]) -> list[Html | str]:
-    data = results.about["data"]
-    parts: list[Html | str] = [
-        f"Untouched, {share_of(data['images'])} of {data['spec']} are classified right in ",
-        share_inline(results.clean_accuracy()),
-        " of cases",
-    ]
-    for number_, radii in enumerate(norms):
-        names = dict.fromkeys(c.attack for c in results.curves if c.norm == radii.norm)
-        worst = "the attack that is worst for it" if len(names) > 1 else listed(list(names))
-        symbol = NORM_SYMBOLS.get(radii.norm, radii.norm)
-        parts += ["; " if number_ else "; changed by ", f"at most ε = {radii.text(radii.reference)} in {symbol} by {worst}, "]
-        parts += [share_inline(_weakest(results, radii, PLAIN)), " of them still are" if not number_ else ""]
+    model, images = results.about["model"], counted(results.about["data"]["images"], "image")
+    parts: list[Html | str] = [f"{model['spec'] or model['name']} classifies "]
+    parts += [share_inline(results.clean_accuracy()), f" of the {images} right as they are"]
+    for place, radii in enumerate(norms):
+        attacks = list(dict.fromkeys(curve.attack for curve in results.curves if curve.norm == radii.norm))
+        worst = "the attack that is worst for it" if len(attacks) > 1 else attacks[0]
+        parts += [" and " if place == len(norms) - 1 else ", ", share_inline(_weakest(results, radii, PLAIN))]
+        reach = f"ε = {radii.text(radii.reference)} in {NORM_SYMBOLS.get(radii.norm, radii.norm)}"
+        parts.append(f" when each is changed by up to {reach} by {worst}")
     return [*parts, "."]
-
-
-def share_of(images: int) -> str:
-    """'the 256 images'."""
-    return f"the {counted(images, 'image')}"
 
 
 def _at(curve: Curve, eps: float) -> Point | None:
@@ -116,7 +108,7 @@ def _weakest(results: Results, radii: Radii, victim: str) -> Proportion:
 
 def _glance(results: Results, radii: Radii) -> Html:
     """No attack, oblivious attack, adaptive attack, and the weakest of all, one row a network."""
-    names = short_names(curve.attack for curve in results.curves)
+    names = short_names(curve.attack for curve in results.curves if curve.norm == radii.norm)
     rows = []
     for victim in results.victims:
         cells = [share(results.clean_accuracy(victim))]

@@ -8,7 +8,7 @@ from foolscope.experiments.grid import norm_of, without_eps
 from foolscope.experiments.results import DISTANCES, Curve, Point, Results
 from foolscope.measure import Proportion
 from foolscope.report.export import attack_runs
-from foolscope.report.markup import Html, join, tag
+from foolscope.report.markup import Html, breakable, join, tag
 from foolscope.report.words import (
     NONE,
     NORM_SYMBOLS,
@@ -39,26 +39,21 @@ def share_inline(value: Proportion) -> Html:
     return tag("span", percent(value), " ", tag("span", interval(value), class_="interval"), class_="number")
 
 
-def table(
-    caption: str, heads: Sequence[str], bodies: Iterable[Iterable[Html]], label: str | None = None, kind: str = ""
-) -> Html:
-    """A table that scrolls sideways by itself where it is too wide; `bodies` are groups of rows.
-
-    `label` names it for who cannot see it; without one the caption does.
-    """
+def table(caption: str, heads: Sequence[str], bodies: Iterable[Iterable[Html]], kind: str | None = None) -> Html:
+    """A table that scrolls sideways by itself where it is too wide; `bodies` are groups of rows."""
     head = tag("thead", tag("tr", *(tag("th", text, scope="col") for text in heads)))
     body = join(tag("tbody", *rows) for rows in bodies)
-    whole = tag("table", tag("caption", caption), head, body, class_=kind or None)
-    return tag("div", whole, class_="scroll", tabindex=0, role="region", aria_label=label or caption)
+    whole = tag("table", tag("caption", tag("span", caption)), head, body, class_=kind)
+    return tag("div", whole, class_="scroll", tabindex=0, role="region", aria_label=caption)
 
 
-def row(head: Html | str, cells: Iterable[Html | str], kind: str | None = None) -> Html:
+def row(head: str, cells: Iterable[Html | str], kind: str | None = None) -> Html:
     """A row: its head, then its cells."""
-    return tag("tr", tag("th", head, scope="row"), *(tag("td", cell) for cell in cells), class_=kind)
+    return tag("tr", tag("th", breakable(head), scope="row"), *(tag("td", cell) for cell in cells), class_=kind)
 
 
 def _group(title: str, columns: int, rows: Iterable[Html]) -> list[Html]:
-    head = tag("tr", tag("th", title, scope="rowgroup", colspan=columns), class_="group")
+    head = tag("tr", tag("th", tag("span", title), scope="rowgroup", colspan=columns), class_="group")
     return [head, *rows]
 
 
@@ -103,20 +98,21 @@ def cost_table(results: Results, radii: Radii) -> Html:
     """Forwards and backwards per image of every attack that was run, and its seconds in total."""
     runs = [run for run in attack_runs(results) if norm_of(run.attack) == radii.norm]
     groups = []
-    attacked = [c for c in results.curves if c.norm == radii.norm and c.mode != "oblivious"]
-    for attack in dict.fromkeys(curve.attack for curve in attacked):
+    for attack in dict.fromkeys(without_eps(run.attack) for run in runs):
         rows = []
-        for curve in attacked:
-            if curve.attack == attack:
-                mine = [run for run in runs if (without_eps(run.attack), run.source) == (attack, curve.defense)]
-                cells = _along(curve, radii.values, _passes)
-                rows.append(row(meeting(curve), [*cells, duration(sum(run.seconds for run in mine))]))
+        mine = [run for run in runs if without_eps(run.attack) == attack]
+        for victim, mode in dict.fromkeys((run.victim, run.mode) for run in mine):
+            curve = next(c for c in results.curves if (c.attack, c.defense, c.mode) == (attack, victim, mode))
+            seconds = sum(run.seconds for run in mine if (run.victim, run.mode) == (victim, mode))
+            head = "oblivious" if mode == "oblivious" else meeting(curve)
+            rows.append(row(head, [*_along(curve, radii.values, _passes), duration(seconds)]))
         groups.append(_group(attack, 2 + len(radii.values), rows))
     caption = (
         f"Costs of {NORM_SYMBOLS.get(radii.norm, radii.norm)} attacks: forward / backward passes an image (mean over "
-        "all images), and the time that all radii took together. Oblivious accuracy costs no attack of its own."
+        "all images), and the time that all radii took together. An oblivious attack is run once for all defenses."
     )
-    return table(caption, ["Attack", *(f"ε = {radii.text(eps)}" for eps in radii.values), "Time"], groups)
+    heads = ["Attack", *(f"ε = {radii.text(eps)}" for eps in radii.values), "Time"]
+    return table(caption, heads, groups, kind="dense")
 
 
 def _passes(point: Point) -> str:
@@ -125,23 +121,25 @@ def _passes(point: Point) -> str:
 
 def distance_table(results: Results, radii: Radii) -> Html:
     """What the attacked images look like: success and mean distances at every radius."""
+    curves = [curve for curve in results.curves if curve.norm == radii.norm]
+    attacks = list(dict.fromkeys(curve.attack for curve in curves))
     groups = []
-    for curve in results.curves:
-        if curve.norm == radii.norm and curve.mode != "oblivious":
-            rows = [
-                row(
-                    f"ε = {radii.text(point.eps)}",
-                    [percent(point.success), *(number(point.distances.get(name)) for name in DISTANCES)],
-                )
-                for point in curve.points
-                if point.eps > 0
-            ]
-            groups.append(_group(f"{curve.attack}, {meeting(curve)}", 2 + len(DISTANCES), rows))
+    for curve in sorted(curves, key=lambda curve: attacks.index(curve.attack)):
+        rows = [
+            row(
+                f"ε = {radii.text(point.eps)}",
+                [percent(point.success), *(number(point.distances.get(name)) for name in DISTANCES)],
+            )
+            for point in curve.points
+            if point.eps > 0
+        ]
+        groups.append(_group(f"{curve.attack}, {meeting(curve)}", 2 + len(DISTANCES), rows))
     caption = (
         f"{NORM_SYMBOLS.get(radii.norm, radii.norm)} attacks: success, and mean distances over the images that were "
         "attacked (those misclassified untouched are left alone). ℓ0 counts pixels."
     )
-    return table(caption, ["Radius", "Success", *(_DISTANCE_HEADS[name] for name in DISTANCES)], groups)
+    heads = ["Radius", "Success", *(_DISTANCE_HEADS[name] for name in DISTANCES)]
+    return table(caption, heads, groups, kind="dense")
 
 
 def saved_table(results: Results, radii: Radii) -> Html:

@@ -109,6 +109,7 @@ def number(value: float | None, digits: int = 3) -> str:
         return NONE
     if value and abs(value) < 1e-4:
         return f"{value:.1e}"
+    value = float(f"{value:.{digits}g}")  # or 0.09998 has a place more than 0.1
     places = max(0, digits - 1 - (math.floor(math.log10(abs(value))) if value else 0))
     return f"{value:,.{min(places, digits + 3)}f}"
 

@@ -1,0 +1,267 @@
+"""The page: well-formed, self-contained, escaped, deterministic, and it says what is to be said."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from foolscope.attacks import FGSM, PGD
+from foolscope.experiments import sanity
+from foolscope.experiments.results import SanityWarning
+from foolscope.report import page
+from foolscope.report.samples import magnified
+from foolscope.report.summary import CHECKS
+from foolscope.report.tables import MOST_CLASSES
+from tests.report.made import JPEG, NAMES, results
+
+HOSTILE = '<script>alert("1")</script>&\'"><img src=x onerror=alert(1)>'
+VOID = {"meta", "link", "br", "img", "wbr"}
+WARNING = SanityWarning(code="random", message="The model draws random numbers.", evidence={"difference": 0.25})
+
+
+class Reader(HTMLParser):
+    """Checks that elements nest, and gathers attributes, ids and text."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.texts: list[str] = []
+        self.feed(source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", "".join(self.texts))
+
+    def values(self, name: str) -> list[str]:
+        return [value for _, key, value in self.attributes if key == name]
+
+    def tags(self) -> set[str]:
+        return {tag for tag, _, _ in self.attributes}
+
+
+def test_page_is_well_formed() -> None:
+    reader = Reader(page(results()))
+    assert reader.open == []
+    ids = reader.values("id")
+    assert len(ids) == len(set(ids))
+    used = {v[1:] for v in reader.values("href") if v.startswith("#")}
+    used |= set(re.findall(r"url\(#([^)]+)\)", page(results())))
+    assert used <= set(ids)
+    assert used
+
+
+def test_page_needs_nothing_from_outside() -> None:
+    source = page(results())
+    for tag, name, value in Reader(source).attributes:
+        if name in ("src", "href", "srcset", "action", "data", "poster"):
+            paper = tag == "a" and value.startswith("https://arxiv.org/abs/")
+            assert paper or value.startswith(("#", "data:")), (tag, name, value[:80])
+    assert not {"script", "iframe", "object", "embed", "base"} & Reader(source).tags()
+    sheet = re.search(r"<style>(.*?)</style>", source, re.DOTALL)
+    assert sheet
+    assert "url(" not in sheet[1]
+    assert "@import" not in sheet[1]
+
+
+def test_strict_policy_allows_all_that_the_page_has() -> None:
+    source = page(results())
+    assert source.count("<style") == 1
+    assert Reader(source).values("style") == []
+    assert not [name for _, name, _ in Reader(source).attributes if name.startswith("on")]
+    sheet = re.search(r"<style>(.*?)</style>", source, re.DOTALL)
+    assert sheet
+    digest = base64.b64encode(hashlib.sha256(sheet[1].encode()).digest()).decode()
+    (policy,) = [v for v in Reader(source).values("content") if "default-src" in v]
+    assert policy.startswith(f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:;")
+
+
+def test_equal_results_give_equal_bytes() -> None:
+    assert page(results()) == page(results())
+    assert page(results()) != page(results(seconds=100.0))
+
+
+def test_names_are_escaped() -> None:
+    hostile = results(
+        names=(HOSTILE, "$one$", "two"),
+        model={"spec": HOSTILE, "weights": HOSTILE},
+        data={"spec": HOSTILE, "credits": {"0": HOSTILE}},
+        command=HOSTILE,
+        python=HOSTILE,
+        warnings=(SanityWarning(code="random", message=HOSTILE, evidence={HOSTILE: 1.0}),),
+    )
+    source = page(hostile)
+    assert "<script" not in source
+    assert "<img src=x" not in source
+    reader = Reader(source)
+    assert reader.open == []
+    assert reader.text.count(HOSTILE) >= 9
+    assert not [name for _, name, _ in reader.attributes if name.startswith("on")]
+
+
+def test_preview_is_marked() -> None:
+    assert "Preview" not in page(results())
+    text = Reader(page(results(data={"preview": True, "of": 1797}))).text
+    assert "Preview: 8 of 1,797 images only" in text
+
+
+def test_summary_says_the_numbers() -> None:
+    text = Reader(page(results())).text
+    said = (
+        "lenet classifies 87.5 % [52.9, 97.8] of the 8 images right as they are, 25.0 % [7.1, 59.1] when each is "
+        "changed by up to ε = 0.3 in ℓ∞ by the attack that is worst for it and 25.0 % [7.1, 59.1] when each is "
+        "changed by up to ε = 1.5 in ℓ2 by fgm."
+    )
+    assert said in text
+    assert "NetworkNo attackOblivious attackAdaptive attackWeakest" in text
+    row = f"{JPEG}87.5 % [52.9, 97.8]75.0 % [40.9, 92.9]fgsm37.5 % [13.7, 69.4]fgsm37.5 % [13.7, 69.4]"
+    assert row in text
+
+
+def test_without_a_defense_nothing_is_said_of_any() -> None:
+    text = Reader(page(results(defended=False))).text
+    assert "no defense" in text
+    assert JPEG not in text
+    assert "NetworkNo attack" not in text
+
+
+def test_defense_without_gradients_says_why_a_number_is_missing() -> None:
+    made = results()
+    oblivious = tuple(record for record in made.records if record.mode != "adaptive")
+    text = Reader(page(replace(made, records=oblivious))).text
+    assert "–it gives no gradients" in text  # noqa: RUF001
+    assert "dotted with triangles" not in text
+
+
+def test_warnings_stand_before_the_charts() -> None:
+    text = Reader(page(results(warnings=[WARNING]))).text
+    assert "1 warning: these numbers may look better than they are" in text
+    assert "The model draws random numbers. (difference: 0.250)" in text
+    assert text.index("The model draws") < text.index("Accuracy against ε")
+    assert "None of the" not in text
+    assert CHECKS["probabilities"] in text
+    assert CHECKS["random"] not in text
+
+
+def test_quiet_checks_are_listed() -> None:
+    text = Reader(page(results())).text
+    assert "None of the 4 sanity checks raised a warning" in text
+    assert all(check in text for check in CHECKS.values())
+
+
+def test_checks_that_were_not_made_are_not_claimed() -> None:
+    text = Reader(page(results(gradients=False, attacks=[PGD(eps=0.3, steps=20)]))).text
+    assert "None of the 2 sanity checks raised a warning" in text
+    assert CHECKS["zero-gradient"] not in text
+    assert CHECKS["iterative-weaker"] not in text
+    assert "Not checked: zero gradients, because the model gives no gradients." in text
+    assert "Not checked: iterative against one-step attacks, because no norm has both" in text
+
+
+def test_every_warning_has_its_check() -> None:
+    with open(sanity.__file__) as file:
+        assert set(re.findall(r'code="([a-z-]+)"', file.read())) == set(CHECKS)
+
+
+def test_tables_have_what_the_charts_show() -> None:
+    source = page(results())
+    text = Reader(source).text
+    for curve in results().curves:
+        for point in curve.points:
+            assert f"{100 * point.accuracy.value:.1f} %" in text
+    assert source.count("<caption>") == source.count("<table")
+    assert all(Reader(source).values("alt"))
+    assert "radius ε in ℓ∞ (images in [0, 1])" in text
+    levels = results(attacks=[FGSM(eps=4 / 255), FGSM(eps=8 / 255)])
+    assert "radius ε in ℓ∞ (units of 1/255)" in Reader(page(levels)).text
+    assert "ε = 4/255ε = 8/255" in Reader(page(levels)).text
+
+
+def test_charts_use_the_pages_colors_and_keep_text() -> None:
+    source = page(results())
+    charts = re.findall(r"<svg viewBox.*?</svg>", source, re.DOTALL)
+    assert len(charts) == 4  # two norms, each wide and narrow
+    assert all(">pgd oblivious</text>" in chart for chart in charts[:2])
+    assert "#0001" not in source
+    assert "#0002" not in source
+    used = set(re.findall(r"var\((--[a-z0-9-]+)\)", source))
+    assert used <= set(re.findall(r"(--[a-z0-9-]+):", source))
+    assert {"--series-1", "--series-2"} <= used
+
+
+def test_of_many_classes_the_worst_are_shown() -> None:
+    made = results(names=NAMES)
+    assert "Clean accuracy of each of 3 classes without defense." in Reader(page(made)).text
+    labels = np.arange(30)
+    clean = {"label": labels, "prediction_0": np.where(labels % 2, labels, 0), "gradient_linf": np.ones(30)}
+    many = replace(made, clean=clean, records=(), samples=(), victims=("",), class_names=None)
+    text = Reader(page(many)).text
+    assert f"the {MOST_CLASSES} worst of 30 classes, worst first" in text
+    assert "No image is shown" in text
+
+
+def test_samples_show_noise_with_its_factor_and_answers() -> None:
+    source = page(results(data={"credits": {"0": "Photo: A. Author, CC BY 2.0"}}))
+    text = Reader(source).text
+    assert "noise × 5" in text
+    assert f"{JPEG}: one (wrong)" in text
+    assert "Photo: A. Author, CC BY 2.0" in text
+    assert 'class="subject pixels"' in source
+    assert "What fgsm, oblivious, adds to image 0: noise ×\u00a05, around gray" in Reader(source).values("alt")
+
+
+@pytest.mark.parametrize(("change", "factor", "left"), [(0.1, "5", 1.0), (0.04, "12", 0.98), (0.9, "0.55", 0.995)])
+def test_noise_is_magnified_as_far_as_it_fits(change: float, factor: str, left: float) -> None:
+    image = np.zeros((1, 4, 4), np.float32)
+    adversarial = image.copy()
+    adversarial[..., :2] = change
+    noise, told = magnified(image, adversarial)
+    assert told == f"×\u00a0{factor}"
+    assert noise[0, 0, 0] == pytest.approx(left, abs=1e-6)
+    assert noise[0, 0, 3] == 0.5
+    below, _ = magnified(adversarial, image)
+    assert below[0, 0, 0] == pytest.approx(1 - left, abs=1e-6)
+
+
+def test_equal_images_have_no_noise() -> None:
+    image = np.full((3, 4, 4), 0.25, np.float32)
+    noise, told = magnified(image, image)
+    assert told == ""
+    assert (noise == 0.5).all()
+    made = results(attacks=[FGSM(eps=0.3)])
+    still = replace(made.samples[0], adversarial=made.samples[0].image)
+    assert "nothing was added" in Reader(page(replace(made, samples=(still,)))).text
+
+
+def test_how_to_repeat_it_is_said() -> None:
+    text = Reader(page(results())).text
+    assert "foolscope audit lenet --data digits" in text
+    assert "results = fs.audit('lenet', 'digits')" in text
+    assert "a" * 64 in text
+    assert "b" * 64 in text
+    assert "arXiv 1706.06083" in text
+    assert "with the same object" not in text
+    assert "with the same object this Python repeats the audit" in Reader(page(results(command=None))).text
