@@ -27,7 +27,7 @@ from tests.attacks.cases import (
     trained,
 )
 
-few = settings(max_examples=8, deadline=None)
+few = settings(max_examples=12, deadline=None)
 
 
 def reached(goal: Goal, predictions: Tensor) -> Tensor:

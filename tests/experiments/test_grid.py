@@ -148,7 +148,7 @@ def test_names_without_radii() -> None:
         (
             ["pgd:stps=3"],
             {},
-            "pgd has no parameter 'stps'. Did you mean steps, step? 'foolscope attacks pgd' lists all.",
+            "pgd has no parameter 'stps'. Did you mean steps, step, eps? 'foolscope attacks pgd' lists all.",
             SpecError,
         ),
         (["fgsm"], {"l2": (1.0,)}, "eps: no attack is in l2; those asked for are in linf.", SpecError),

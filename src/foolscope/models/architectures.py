@@ -194,7 +194,7 @@ class LeNetModel(OwnModel):
     example: ClassVar[str] = "lenet:extra=4,weights=none"
     summary: ClassVar[str] = "LeNet-5, 61,706 parameters, with extra dense layers if wanted; gray 28 x 28"
     source: ClassVar[str] = "LeCun et al. 1998, Gradient-based learning applied to document recognition"
-    default_data: ClassVar[str] = "digits"
+    default_data: ClassVar[str] = "mnist"
     default_shape: ClassVar[tuple[int, int, int]] = (1, 28, 28)
 
     extra: int = parameter(0, "dense layers of 256 units before the last one", low=0, high=100)

@@ -57,11 +57,11 @@ def _sections(results: Results, norms: Sequence[Radii], styles: Styles) -> list[
     shapes = [part for radii in norms for part in (distance_table(results, radii), saved_table(results, radii))]
     contents: dict[str, Sequence[Html]] = {
         "Accuracy against ε": charts,
+        "Samples": [tag("p", shown_note(results), class_="note"), sample_section(results, norms)],
         "Accuracy in numbers": [accuracy_table(results, radii) for radii in norms],
         "Costs": [cost_table(results, radii) for radii in norms],
         "How far the images were moved": shapes,
         "Clean accuracy by class": [class_table(results)],
-        "Samples": [tag("p", shown_note(results), class_="note"), sample_section(results, norms)],
         "How to repeat this": [repeat(results)],
         "What was used": [provenance(results)],
         "What the words mean": [terms()],

@@ -1,0 +1,90 @@
+"""`models`, `attacks`, `datasets`, `defenses`: all of them, or one."""
+
+from __future__ import annotations
+
+import pytest
+
+from foolscope.attacks import ATTACKS
+from foolscope.data import DATASETS
+from foolscope.defenses import DEFENSES
+from foolscope.models import MODELS, shipped
+from foolscope.registry import Registry
+from foolscope.spec import Parameters
+from tests.cli.running import Program
+
+LISTS: dict[str, Registry[type[Parameters]]] = {
+    "models": MODELS,  # type: ignore[dict-item]
+    "attacks": ATTACKS,  # type: ignore[dict-item]
+    "datasets": DATASETS,  # type: ignore[dict-item]
+    "defenses": DEFENSES,  # type: ignore[dict-item]
+}
+EVERY = [(command, name) for command, registry in LISTS.items() for name in registry]
+
+
+@pytest.mark.parametrize("command", LISTS)
+def test_lists_all(program: Program, command: str) -> None:
+    outcome = program(command)
+    assert outcome.code == 0
+    for name, kind in LISTS[command].items():
+        rows = [line for line in outcome.out.splitlines() if line.strip().startswith(getattr(kind, "example", name))]
+        assert rows, name
+        assert getattr(kind, "summary", "") in rows[0]
+    assert outcome.err == f"'foolscope {command} NAME' shows one with its parameters, defaults and source.\n"
+
+
+def test_brackets_are_shown_as_they_are(program: Program) -> None:
+    assert "pip install 'foolscope[timm]'" in program("models").out
+
+
+@pytest.mark.parametrize("command", LISTS)
+def test_lists_all_as_json(program: Program, command: str) -> None:
+    outcome = program(command, "--json")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert [record["name"] for record in outcome.json[command]] == list(LISTS[command])
+
+
+@pytest.mark.parametrize(("command", "name"), EVERY)
+def test_shows_one_with_parameters_and_source(program: Program, command: str, name: str) -> None:
+    kind = LISTS[command][name]
+    outcome = program(command, name)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.startswith(f"{name}: {kind.summary}\n")  # type: ignore[attr-defined]
+    assert kind.summary  # type: ignore[attr-defined]
+    assert f"source: {kind.source}\n" in outcome.out  # type: ignore[attr-defined]
+    record = program(command, name, "--json").json
+    assert record["name"] == name
+    for parameter in record["parameters"]:
+        assert parameter["help"], parameter["name"]
+        assert parameter["name"] in outcome.out
+        assert parameter["required"] or "default" in parameter
+
+
+def test_shows_defaults_and_ranges(program: Program) -> None:
+    lines = program("attacks", "pgd").out.splitlines()
+    (steps,) = [line.split() for line in lines if line.split()[:1] == ["steps"]]
+    assert steps[:5] == ["steps", "int", "40", "1", ".."]
+    (norm,) = [line for line in lines if line.split()[:1] == ["norm"]]
+    assert "l1, l2, linf" in norm
+
+
+def test_shipped_weights_are_listed(program: Program) -> None:
+    records = program("models", "--json").json["weights"]
+    assert [(record["model"], record["weights"]) for record in records] == [(c.family, c.name) for c in shipped()]
+    out = program("models").out
+    for card in shipped():
+        assert f"{card.family}:weights={card.name}" in out
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "message"),
+    [
+        ("models", "lenett", "unknown model 'lenett'. Did you mean lenet? 'foolscope models' lists all."),
+        ("attacks", "fgms", "unknown attack 'fgms'. Did you mean fgm, fgsm? 'foolscope attacks' lists all."),
+        ("datasets", "mnits", "unknown data set 'mnits'. Did you mean mnist, digits? 'foolscope datasets' lists all."),
+        ("defenses", "jpg", "unknown defense 'jpg'. Did you mean jpeg? 'foolscope defenses' lists all."),
+        ("attacks", "zzz", "unknown attack 'zzz'. 'foolscope attacks' lists all."),
+    ],
+)
+def test_unknown_names(program: Program, command: str, name: str, message: str) -> None:
+    assert program.fails(command, name) == message
+    assert program.fails(command, name, "--json") == message

@@ -1,0 +1,309 @@
+"""The audit as a library: its jobs, what it reuses, what it refuses, and that what it writes down repeats it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import foolscope as fs
+from foolscope.attacks import FGSM, PGD
+from foolscope.data import ImageSet
+from foolscope.errors import Cancelled, InputError, ParameterError, SpecError
+from foolscope.experiments import Audit, AuditProgress, Results, Store, audit
+from foolscope.experiments.cells import Subject
+from foolscope.experiments.grid import attack_grids
+from foolscope.models.classifier import Classifier
+from tests.experiments.networks import Linear, digits, digits_lenet, weights_file
+
+JPEG = "jpeg:quality=50"
+
+
+def comparable(results: Results) -> dict[str, Any]:
+    """All but the time."""
+    content = fs.report.to_json(results)
+    del content["timing"]
+    return json.loads(json.dumps(content))  # type: ignore[no-any-return]
+
+
+def counted(store: Store, model: nn.Module, data: ImageSet, attacks: list[str], **more: Any) -> tuple[Results, int, int]:
+    """The results, the number of cells and how many of them were reused."""
+    seen: list[AuditProgress] = []
+    results = audit(model, data, attacks, store=store, watch=seen.append, **more)
+    assert seen[-1].done == seen[-1].cells
+    assert seen[-1].passes == pytest.approx(seen[-1].total_passes)
+    return results, seen[-1].cells, seen[-1].reused
+
+
+def test_jobs_are_plain_with_early_stop_oblivious_without_and_adaptive() -> None:
+    data, specs = digits(4), (JPEG, "jpeg:quality=20,gradient=none")
+    subject = Subject.of(digits_lenet(), specs, "float32", None)
+    grids = attack_grids(["pgd:steps=2", "fgsm"], {"": (0.1, 0.2)}, (1, 28, 28))
+    plan = Audit(subject=subject, data=data, grids=grids, defenses=specs, seed=7, precision="float32")
+    jobs = [(job.executed.spec(), job.source, job.victims) for job in plan.jobs()]
+    each = ["pgd:eps=0.1,steps=2", "pgd:eps=0.2,steps=2", "fgsm:eps=0.1", "fgsm:eps=0.2"]
+    to_the_end = [f"{spec},early_stop=false" if spec.startswith("pgd") else spec for spec in each]
+    assert jobs == [
+        *((spec, "", ("",)) for spec in each),
+        *((spec, "", specs) for spec in to_the_end),
+        *((spec, JPEG, (JPEG,)) for spec in each),  # the other one lets no gradients pass
+    ]
+    assert {job.seed for job in plan.jobs()} == {7}
+
+
+def test_numbers_are_those_of_the_attacks_themselves(tmp_path: Path) -> None:
+    data, model = digits(40), digits_lenet()
+    results = audit(model, data, ["fgsm", "pgd:steps=5"], eps="0.1", defenses=[JPEG], store=Store(tmp_path))
+    behind = fs.defended(model, JPEG)
+    images, labels = data.images, data.labels
+    attack = PGD(eps=0.1, steps=5)
+
+    def made(network: nn.Module, **changes: Any) -> Tensor:
+        rng = torch.Generator().manual_seed(0)
+        return attack.replace(**changes)(network, images, fs.Untargeted(labels), rng=rng).images
+
+    def right(network: nn.Module, shown: Tensor) -> int:
+        with torch.no_grad():
+            return int((network(shown).argmax(1) == labels).sum())
+
+    expected = {
+        ("", "none"): right(model, made(model)),
+        (JPEG, "oblivious"): right(behind, made(model, early_stop=False)),
+        (JPEG, "adaptive"): right(behind, made(behind)),
+    }
+    found = {
+        (curve.defense, curve.mode): curve.points[1].accuracy.successes
+        for curve in results.curves
+        if curve.attack == "pgd:steps=5"
+    }
+    assert found == expected
+    assert results.clean_accuracy().successes == right(model, images)
+    assert results.clean_accuracy(JPEG).successes == right(behind, images)
+    assert results.clean_accuracy().value > 0.9
+
+
+def test_more_radii_attacks_and_defenses_reuse_what_is_there(tmp_path: Path) -> None:
+    store, model, data = Store(tmp_path), digits_lenet(), digits(16)
+    _, cells, reused = counted(store, model, data, ["fgsm"], eps="0.1")
+    assert (cells, reused) == (2, 0)
+    _, cells, reused = counted(store, model, data, ["fgsm"], eps="0.1")
+    assert (cells, reused) == (2, 2)
+    _, cells, reused = counted(store, model, data, ["fgsm"], eps="0.05:0.2:0.05")
+    assert (cells, reused) == (5, 2)
+    _, cells, reused = counted(store, model, data, ["fgsm", "fgm"], eps="0.1")
+    assert (cells, reused) == (3, 2)
+    _, cells, reused = counted(store, model, data, ["fgsm"], eps="0.1", defenses=[JPEG])
+    assert (cells, reused) == (4, 1)  # the clean cell has another victim
+    _, cells, reused = counted(store, model, data, ["fgsm"], eps="0.1", seed=1)
+    assert (cells, reused) == (2, 1)
+
+
+def test_more_images_reuse_whole_blocks(tmp_path: Path) -> None:
+    store, model = Store(tmp_path), Linear()
+    many = fs.load_data("digits", "train")
+    _, cells, reused = counted(store, model, many, ["fgsm"], eps="0.1", limit=512)
+    assert (cells, reused) == (2, 0)
+    grown, cells, reused = counted(store, model, many, ["fgsm"], eps="0.1", limit=1100)
+    assert (cells, reused) == (6, 2)
+    fresh = audit(model, many, ["fgsm"], eps="0.1", limit=1100, store=Store(tmp_path / "other"))
+    assert comparable(fresh) == comparable(grown)
+
+
+def test_stopping_anywhere_changes_nothing(tmp_path: Path) -> None:
+    model, data = digits_lenet(), digits(16)
+    asked: dict[str, Any] = {"eps": "0.05,0.1", "defenses": [JPEG]}
+    whole = audit(model, data, ["fgsm", "pgd:steps=3"], store=Store(tmp_path / "whole"), **asked)
+    store, stopped = Store(tmp_path / "interrupted"), 0
+    for stop in (1, 2, 5, 9, 14, 20, 3):
+        calls = iter(range(1, stop))
+
+        def watch(_: AuditProgress, calls: Iterator[int] = calls) -> None:
+            if next(calls, None) is None:
+                raise Cancelled
+
+        with contextlib.suppress(Cancelled):
+            audit(model, data, ["fgsm", "pgd:steps=3"], store=store, watch=watch, **asked)
+            continue
+        stopped += 1
+    resumed = audit(model, data, ["fgsm", "pgd:steps=3"], store=store, **asked)
+    assert stopped >= 5
+    assert comparable(resumed) == comparable(whole)
+
+
+def test_a_damaged_cell_is_computed_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store, model, data = Store(tmp_path), digits_lenet(), digits(16)
+    whole, _, _ = counted(store, model, data, ["fgsm"], eps="0.1,0.2")
+    path = sorted(tmp_path.glob("*/*/arrays.npz"))[1]
+    path.write_bytes(path.read_bytes()[:100])
+    again, cells, reused = counted(store, model, data, ["fgsm"], eps="0.1,0.2")
+    assert (cells, reused) == (3, 2)
+    assert comparable(again) == comparable(whole)
+    assert "set aside in" in caplog.text
+    assert "and computed again" in caplog.text
+
+
+@pytest.mark.parametrize("attacks", ["fgsm,fgm,pgd:steps=2", "fgsm:eps=0.1,pgd:steps=2", "pgd:eps=8/255,steps=2,bim"])
+def test_command_and_python_repeat_the_audit(tmp_path: Path, attacks: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOOLSCOPE_HOME", str(tmp_path / "home"))
+    spec = weights_file(tmp_path)
+    asked = fs.experiments.grid.split_attacks(attacks)
+    results = audit(spec, "digits", asked, defenses=[JPEG], limit=8, seed=5, store=Store(tmp_path / "first"))
+    assert results.about["data"]["preview"]
+    scope: dict[str, Any] = {}
+    exec(results.about["python"], scope)
+    assert comparable(scope["results"]) == comparable(results)
+    from foolscope.cli import main
+
+    arguments = shlex.split(results.about["command"])
+    assert arguments[0] == "foolscope"
+    monkeypatch.setenv("FOOLSCOPE_HOME", str(tmp_path / "another"))
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit) as left, contextlib.redirect_stdout(io.StringIO()):
+        main([*arguments[1:], "--out", str(out)])
+    assert left.value.code == 0
+    content = json.loads((out / "results.json").read_text())
+    del content["timing"]
+    assert content == comparable(results)
+
+
+def test_objects_are_audited_as_they_are(tmp_path: Path) -> None:
+    model, data = Linear(), digits(8)
+    model.train()
+    results = audit(model, data, [FGSM(eps=0.1)], limit=6, seed=3, store=Store(tmp_path))
+    assert model.training
+    assert all(p.requires_grad and p.grad is None for p in model.parameters())
+    about = results.about
+    assert about["model"]["spec"] is None
+    assert about["model"]["name"] == "Linear"
+    assert about["command"] is None
+    assert about["data"]["images"] == 6
+    scope: dict[str, Any] = {"model": model, "data": data.limit(6, 3)}
+    exec(about["python"], scope)
+    assert comparable(scope["results"])["curves"] == comparable(results)["curves"]
+
+
+def test_a_whole_split_is_no_preview(tmp_path: Path) -> None:
+    results = audit(Linear(), "digits", ["fgsm"], eps="0.1", store=Store(tmp_path))
+    assert not results.about["data"]["preview"]
+    assert results.about["data"]["images"] == results.about["data"]["of"] == 500
+    assert "limit=None" in results.about["python"]
+
+
+def test_random_numbers_are_left_as_found(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    audit(digits_lenet(), digits(8), ["pgd:steps=2"], eps="0.1", defenses=[JPEG], store=Store(tmp_path))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_samples_are_right_untouched_and_shown_to_every_victim(tmp_path: Path) -> None:
+    model = digits_lenet()
+    results = audit(model, digits(16), ["fgsm"], eps="0.1", defenses=[JPEG], store=Store(tmp_path))
+    assert len(results.samples) == 9  # three of each: plain, oblivious, adaptive
+    for sample in results.samples:
+        image = torch.from_numpy(sample.image)
+        assert sample.clean_predictions[sample.source if sample.source in sample.clean_predictions else JPEG] in range(10)
+        assert int(model(image[None]).argmax()) == sample.label
+        for victim, prediction in sample.predictions.items():
+            network = fs.defended(model, victim) if victim else model
+            assert int(network(torch.from_numpy(sample.adversarial)[None]).argmax()) == prediction
+        assert np.abs(sample.adversarial - sample.image).max() <= 0.1 + 1e-6
+
+
+def named(classes: tuple[str, ...], count: int | None = None) -> Classifier:
+    network = Linear(count or len(classes))
+    return Classifier(
+        network, name="zoo", input_shape=(1, 28, 28), num_classes=count or len(classes), class_names=classes or None
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            named(tuple("abcdefghij")),
+            "class '0' of digits is not among those of zoo: digits has 10 classes (0, 1, 2, ...), zoo has 10 classes "
+            "(a, b, c, ...).",
+        ),
+        (named((), 7), "digits has 10 classes (0, 1, 2, ...), but zoo has 7 classes."),
+        (Linear(3), "digits has 10 classes, but Linear gives 3 logits."),
+        (nn.Conv2d(1, 10, 3), "Conv2d must return logits of shape (1, K), got (1, 10, 26, 26)."),
+        (
+            nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()),
+            "Sequential fails on images of shape (1, 1, 28, 28): Given groups=1, weight of size [4, 3, 3, 3], expected "
+            "input[1, 1, 28, 28] to have 3 channels, but got 1 channels instead",
+        ),
+    ],
+)
+def test_a_model_that_does_not_fit_names_both(tmp_path: Path, model: nn.Module, message: str) -> None:
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        audit(model, digits(4), ["fgsm"], eps="0.1", store=Store(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_classes_are_matched_by_name(tmp_path: Path) -> None:
+    """A model that knows the digits in another order is audited with its own indices."""
+    model = Classifier(
+        digits_lenet().network,
+        name="turned",
+        input_shape=(1, 28, 28),
+        num_classes=10,
+        class_names=tuple("0123456789"),
+        preprocess=[*digits_lenet().preprocess],
+    )
+
+    class Turned(Classifier):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images).flip(1)
+
+    turned = Turned(
+        digits_lenet().network, name="turned", input_shape=(1, 28, 28), num_classes=10,
+        class_names=tuple("9876543210"), preprocess=[*digits_lenet().preprocess],
+    )  # fmt: skip
+    plain, other = (audit(net, digits(32), ["fgsm"], eps="0.1", store=Store(tmp_path)) for net in (model, turned))
+    assert plain.clean_accuracy() == other.clean_accuracy()
+    assert plain.clean_accuracy().value > 0.9
+
+
+def test_a_black_box_is_not_attacked_by_gradients(tmp_path: Path) -> None:
+    model = Classifier(Linear(), name="box", input_shape=(1, 28, 28), num_classes=10, differentiable=False)
+    with pytest.raises(SpecError, match=r"^box gives no gradients: fgsm, pgd:steps=2 cannot attack it\.$"):
+        audit(model, digits(4), ["fgsm", "pgd:steps=2"], store=Store(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("asked", "message", "kind"),
+    [
+        ({"eps": (0.1, -0.1)}, "eps must be at least 0, got -0.1.", ParameterError),
+        ({"eps": {"linf": (-0.1,)}}, "eps must be at least 0, got -0.1.", ParameterError),
+        ({"eps": {"l9": (0.1,)}}, "eps: unknown norm 'l9' in 'l9=0.1': linf, l2, l1 can bound an attack.", SpecError),
+        ({"defenses": ["jpg"]}, "unknown defense 'jpg'. Did you mean jpeg? 'foolscope defenses' lists all.", SpecError),
+        ({"limit": 0}, "limit must be at least 1, got 0.", ParameterError),
+    ],
+)
+def test_says_what_is_wrong(tmp_path: Path, asked: dict[str, Any], message: str, kind: type[Exception]) -> None:
+    with pytest.raises(kind, match=f"^{re.escape(message)}$"):
+        audit(Linear(), digits(4), ["fgsm"], store=Store(tmp_path), **asked)
+
+
+def test_no_images_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^digits has no images to audit\.$"):
+        audit(Linear(), digits(4).rows(slice(0, 0)), ["fgsm"], store=Store(tmp_path))
+
+
+def test_the_same_defense_twice_is_one(tmp_path: Path) -> None:
+    results = audit(
+        Linear(), digits(4), ["fgsm"], eps="0.1", defenses=[JPEG, "jpeg:subsampling=420,quality=50"],
+        store=Store(tmp_path),
+    )  # fmt: skip
+    assert results.victims == ("", JPEG)
