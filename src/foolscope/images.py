@@ -113,7 +113,9 @@ def decode_image(source: bytes | Path, channels: int | None = None, name: str | 
         raise CorruptError(f"{name}: cannot be read ({error.strerror}).") from None
     except UnidentifiedImageError:
         raise CorruptError(f"{name}: not an image that Pillow can read.") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):  # Pillow's own limits, which are higher
+        raise CorruptError(f"{name}: more than {MAX_PIXELS:,} pixels.") from None
+    except (OSError, SyntaxError, ValueError) as error:
         raise CorruptError(f"{name}: damaged image ({error}).") from None
     array: NDArray[np.uint8] = np.asarray(image)
     return array[..., None] if array.ndim == 2 else array

@@ -6,6 +6,7 @@ A new attack is one line in `CASES`.
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +50,7 @@ def is_random(attack: Attack) -> bool:
 def slack(attack: Attack, eps: float, images: Tensor) -> float:
     """How far float32 may lead out of a ball: 1e-6 of its radius, and what rounding to values near 1 adds up to."""
     values = images[0].numel() if len(images) else 1
-    return 1e-6 * eps + 6e-8 * {"l1": float(values), "l2": values**0.5, "linf": 1.0}[norm_of(attack)]
+    return 1e-6 * eps + 6e-8 * {"l1": float(values), "l2": math.sqrt(values), "linf": 1.0}[norm_of(attack)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ there, and that pixel moves the other way.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ def model() -> nn.Module:
 
 @pytest.fixture(scope="module")
 def right(model: nn.Module) -> tuple[Tensor, Tensor]:
-    """Images that the network gets right, between its black and white: both attacks leave the others alone."""
+    """Images that the network gets right: ours leaves the others as they are, Foolbox's does not."""
     images, labels = trained().images, trained().labels
     with torch.no_grad():
         rows = (model(images).argmax(1) == labels).nonzero()[:COUNT, 0]
@@ -39,8 +40,6 @@ def right(model: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 def foolbox(attack: Any, model: nn.Module, images: Tensor, labels: Tensor, eps: float) -> Tensor:
-    import copy
-
     wrapped = fb.PyTorchModel(copy.deepcopy(model).double().eval(), bounds=(0, 1), device="cpu")
     _, clipped, _ = attack(wrapped, images.double(), labels, epsilons=eps)
     assert isinstance(clipped, Tensor)

@@ -105,11 +105,13 @@ def test_bim_follows_kurakins_rule(eps: int, steps: int, step: float) -> None:
 
 def test_bim_with_fewer_steps_or_another_norm_still_reaches_the_balls_edge() -> None:
     few = BIM(eps=16 / 255, steps=4)._ascent()
-    assert (few.steps, few.step) == (4, pytest.approx(1.25 * 16 / 255 / 4))
+    assert few.steps == 4
+    assert few.step == pytest.approx(1.25 * 16 / 255 / 4)
     more = BIM(eps=16 / 255, steps=30)._ascent()
     assert (more.steps, more.step) == (30, 1 / 255)
     round_ball = BIM(eps=2.0, norm="l2")._ascent()
-    assert (round_ball.steps, round_ball.step) == (10, pytest.approx(0.25))
+    assert round_ball.steps == 10
+    assert round_ball.step == pytest.approx(0.25)
     own = BIM(eps=0.1, step=0.03)._ascent()
     assert own.step == 0.03
 
@@ -122,6 +124,7 @@ def test_pgd_chooses_its_step_as_madry_does() -> None:
 
 
 # --- analytic optima --------------------------------------------------------------------------------------------------
+
 
 def linear_attacks(norm: str, eps: float) -> list[Attack]:
     """Every attack of the file in a norm, with steps that end at the optimum of a linear function."""
@@ -326,7 +329,7 @@ def test_quantized_success_counts_on_what_is_returned() -> None:
         assert torch.equal(result.success, result.predictions != problem.labels)
         free = attack(problem.model, problem.images, Untargeted(problem.labels))
         assert result.success.float().mean() >= free.success.float().mean() - 0.05
-        assert (result.distance(str(getattr(attack, "norm", "linf"))) <= attack.eps * (1 + 1e-5)).all()  # type: ignore[attr-defined]
+        assert (result.distance(str(getattr(attack, "norm", "linf"))) <= attack.eps * (1 + 1e-5)).all()
 
 
 def test_rounding_shortens_the_noise_no_more_than_it_must() -> None:
@@ -408,9 +411,12 @@ def test_bfloat16_fools_as_many() -> None:
         ("fgsm:eps=8/255", FGSM(eps=8 / 255)),
         ("fgm:eps=0.5,norm=l1", FGM(eps=0.5, norm="l1")),
         ("bim:steps=none", BIM()),
-        ("PGD:eps=0.3,steps=7,random_start=false,early_stop=no", PGD(eps=0.3, steps=7, random_start=False, early_stop=False)),
+        (
+            "PGD:eps=0.3,steps=7,random_start=false,early_stop=no",
+            PGD(eps=0.3, steps=7, random_start=False, early_stop=False),
+        ),
     ],
-)  # fmt: skip
+)
 def test_specs(spec: str, attack: Attack) -> None:
     assert parse_attack(spec) == attack
     assert parse_attack(attack.spec()) == attack
@@ -420,7 +426,11 @@ def test_specs(spec: str, attack: Attack) -> None:
     ("spec", "error", "message"),
     [
         ("pdg", SpecError, "unknown attack 'pdg'. Did you mean pgd? 'foolscope attacks' lists all."),
-        ("pgd:epz=1", SpecError, "pgd has no parameter 'epz'. Did you mean eps, step, steps? 'foolscope attacks pgd' lists all."),
+        (
+            "pgd:epz=1",
+            SpecError,
+            "pgd has no parameter 'epz'. Did you mean eps, step, steps? 'foolscope attacks pgd' lists all.",
+        ),
         ("pgd:eps=-1/255", ParameterError, "pgd: eps must be at least 0, got -1/255."),
         ("pgd:eps=nan", ParameterError, "pgd: eps must be at least 0, got nan."),
         ("pgd:steps=0", ParameterError, "pgd: steps must be at least 1, got 0."),

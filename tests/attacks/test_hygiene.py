@@ -62,7 +62,7 @@ def prepared(kind: str, limit: int) -> nn.Module:
         model.features[0].register_forward_hook(lambda module, inputs, output: None)
         model.classifier.register_full_backward_hook(lambda module, inputs, output: None)
     if kind == "cannot be copied":
-        model.kept = model.classifier.weight * 2  # type: ignore[assignment]  # no leaf: deepcopy refuses it
+        model.kept = model.classifier.weight * 2  # no leaf: deepcopy refuses it
     return model
 
 
@@ -72,7 +72,9 @@ def snapshot(model: nn.Module) -> dict[str, Any]:
         "training": [module.training for module in model.modules()],
         "modules": [id(module) for module in model.modules()],
         "hooks": [list(getattr(module, name).items()) for module in model.modules() for name in hooks],
-        "parameters": [(name, id(p), p.data_ptr(), p.requires_grad, p._version) for name, p in model.named_parameters()],
+        "parameters": [
+            (name, id(p), p.data_ptr(), p.requires_grad, p._version) for name, p in model.named_parameters()
+        ],
         "layout": [p.stride() for p in model.parameters()],
         "values": [p.detach().clone().tolist() for p in model.parameters()],
         "gradients": [None if p.grad is None else p.grad.tolist() for p in model.parameters()],
@@ -81,7 +83,7 @@ def snapshot(model: nn.Module) -> dict[str, Any]:
 
 
 def generators() -> list[Any]:
-    return [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]  # type: ignore[index, union-attr]
+    return [torch.get_rng_state().tolist(), random.getstate(), str(np.random.get_state())]
 
 
 def cancel(progress: Progress) -> None:
@@ -92,7 +94,11 @@ def cancel(progress: Progress) -> None:
 @pytest.mark.parametrize("kind", ["folded", "hooked", "cannot be copied"])
 @pytest.mark.parametrize(
     ("limit", "watch", "error"),
-    [(10**6, None, None), (10**6, cancel, Cancelled), (4, None, Failure)],  # folding takes three passes, the classes one
+    [
+        (10**6, None, None),
+        (10**6, cancel, Cancelled),
+        (4, None, Failure),
+    ],  # folding takes three passes, the classes one
     ids=["success", "cancelled", "failure"],
 )
 def test_the_network_is_left_as_it_was(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from foolscope.attacks import ATTACKS, Attack, AttackResult, Goal, Targeted, Untargeted
+from foolscope.attacks import ATTACKS, Attack, AttackResult, Goal, Progress, Targeted, Untargeted
 from foolscope.images import quantize
 from foolscope.models.engine import Engine
 from foolscope.norms import NORMS
@@ -183,7 +185,8 @@ def test_no_images_give_an_empty_result(attack: Attack, shape: tuple[int, int, i
 
 @each_case
 def test_progress_is_sane(attack: Attack) -> None:
-    problem, seen = trained(), []
+    problem = trained()
+    seen: list[Progress] = []
     images, labels = problem.images[:40], problem.labels[:40]
     engine = Engine(problem.model, chunk=2)  # 16 images a block: three blocks
     result = attack(engine, images, Untargeted(labels), watch=seen.append)
@@ -197,7 +200,7 @@ def test_progress_is_sane(attack: Attack) -> None:
         assert progress.done + progress.active in ends
         assert 0 <= progress.succeeded <= progress.done
         assert progress.objective >= 0  # a mean cross-entropy
-    for before, after in zip(seen, seen[1:], strict=False):
+    for before, after in itertools.pairwise(seen):
         assert after.done >= before.done
         assert after.succeeded >= before.succeeded
         assert after.step > before.step or after.done + after.active > before.done + before.active

@@ -74,7 +74,7 @@ def test_attacks_are_values() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         attack.eps = 0.1  # type: ignore[misc]
     with pytest.raises(TypeError, match="positional"):
-        PGD(0.3)  # type: ignore[misc]
+        PGD(0.3)  # type: ignore[call-arg]
 
 
 def good(count: int = 3) -> Tensor:
@@ -160,12 +160,16 @@ def test_networks_that_declare_their_classes_are_held_to_it() -> None:
         attack(classifier(network("linear", (1, 4, 4), seed=0)))
     with pytest.raises(InputError, match=r"^five must return logits of shape \(3, 5\), got tuple\.$"):
         attack(classifier(Answers("tuple")))
-    with pytest.raises(InputError, match=r"^five takes images of 1 x 4 x 4 \(channels x height x width\), got 1 x 5 x 4\.$"):
+    with pytest.raises(
+        InputError, match=r"^five takes images of 1 x 4 x 4 \(channels x height x width\), got 1 x 5 x 4\.$"
+    ):
         FGSM()(classifier(nn.Flatten()), torch.zeros(1, 1, 5, 4), Untargeted(torch.tensor([0])))
 
 
 @each_case
 def test_black_boxes_have_no_gradients(attack: FGSM) -> None:
     model = Classifier(nn.Flatten(), name="box", input_shape=(1, 4, 4), num_classes=16, differentiable=False)
-    with pytest.raises(FoolscopeError, match=f"^{attack.name} needs gradients and box gives none: use a black-box attack\\.$"):
+    with pytest.raises(
+        FoolscopeError, match=f"^{attack.name} needs gradients and box gives none: use a black-box attack\\.$"
+    ):
         attack(model, good(), Untargeted(torch.zeros(3, dtype=torch.int64)))

@@ -26,7 +26,7 @@ def test_lists_all(program: Program, command: str) -> None:
     outcome = program(command)
     assert outcome.code == 0
     for name, kind in LISTS[command].items():
-        rows = [line for line in outcome.out.splitlines() if line.strip().startswith(getattr(kind, "example", name))]
+        rows = [line for line in outcome.out.splitlines() if line.split()[:1] == [kind.example or name]]
         assert rows, name
         assert getattr(kind, "summary", "") in rows[0]
     assert outcome.err == f"'foolscope {command} NAME' shows one with its parameters, defaults and source.\n"
@@ -78,7 +78,7 @@ def test_shipped_weights_are_listed(program: Program) -> None:
 @pytest.mark.parametrize(
     ("command", "name", "message"),
     [
-        ("models", "lenett", "unknown model 'lenett'. Did you mean lenet? 'foolscope models' lists all."),
+        ("models", "lenett", "unknown model 'lenett'. Did you mean lenet, resnet20? 'foolscope models' lists all."),
         ("attacks", "fgms", "unknown attack 'fgms'. Did you mean fgm, fgsm? 'foolscope attacks' lists all."),
         ("datasets", "mnits", "unknown data set 'mnits'. Did you mean mnist, digits? 'foolscope datasets' lists all."),
         ("defenses", "jpg", "unknown defense 'jpg'. Did you mean jpeg? 'foolscope defenses' lists all."),

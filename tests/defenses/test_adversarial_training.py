@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from foolscope.attacks import PGD, FGSM, Untargeted, parse_attack
+from foolscope.attacks import FGSM, PGD, Untargeted, parse_attack
 from foolscope.data import load_data
 from foolscope.defenses.adversarial_training import Worst, adversary
 from foolscope.models import Classifier, load_model

@@ -36,7 +36,9 @@ def comparable(results: Results) -> dict[str, Any]:
     return json.loads(json.dumps(content))  # type: ignore[no-any-return]
 
 
-def counted(store: Store, model: nn.Module, data: ImageSet, attacks: list[str], **more: Any) -> tuple[Results, int, int]:
+def counted(
+    store: Store, model: nn.Module, data: ImageSet, attacks: list[str], **more: Any
+) -> tuple[Results, int, int]:
     """The results, the number of cells and how many of them were reused."""
     seen: list[AuditProgress] = []
     results = audit(model, data, attacks, store=store, watch=seen.append, **more)
@@ -212,7 +214,9 @@ def test_samples_are_right_untouched_and_shown_to_every_victim(tmp_path: Path) -
     assert len(results.samples) == 9  # three of each: plain, oblivious, adaptive
     for sample in results.samples:
         image = torch.from_numpy(sample.image)
-        assert sample.clean_predictions[sample.source if sample.source in sample.clean_predictions else JPEG] in range(10)
+        assert sample.clean_predictions[sample.source if sample.source in sample.clean_predictions else JPEG] in range(
+            10
+        )
         assert int(model(image[None]).argmax()) == sample.label
         for victim, prediction in sample.predictions.items():
             network = fs.defended(model, victim) if victim else model

@@ -81,7 +81,9 @@ def test_editing_a_models_code_changes_its_digest(tmp_path: Path) -> None:
     for number, body in enumerate(("x.flatten(1)", "x.flatten(1) * 2", "x.flatten(1)")):
         path = tmp_path / f"{number}" / "edited.py"
         path.parent.mkdir()
-        path.write_text(f"from torch import nn\n\nclass Net(nn.Module):\n    def forward(self, x):\n        return {body}\n")
+        path.write_text(
+            f"from torch import nn\n\nclass Net(nn.Module):\n    def forward(self, x):\n        return {body}\n"
+        )
         spec = importlib.util.spec_from_file_location("edited", path)
         assert spec
         assert spec.loader

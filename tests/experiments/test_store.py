@@ -17,13 +17,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from foolscope.errors import StorageError
 from foolscope.experiments.store import Store, cell_key
 from tests.support import ROOT
 
 SPEC: dict[str, Any] = {"kind": "attack", "eps": 8 / 255, "victims": ["", "jpeg"]}
-ARRAYS = {"a": np.arange(5), "b": np.ones((2, 3), np.float32)}
+ARRAYS: dict[str, NDArray[Any]] = {"a": np.arange(5), "b": np.ones((2, 3), np.float32)}
 
 
 def test_a_cell_round_trips(tmp_path: Path) -> None:
@@ -91,9 +92,7 @@ def test_many_writers_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["bit", "truncated", "no arrays", "no cell", "not json", "list", "swapped"])
-def test_a_damaged_cell_is_set_aside_and_said(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
-) -> None:
+def test_a_damaged_cell_is_set_aside_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str) -> None:
     store = Store(tmp_path)
     store.save(SPEC, ARRAYS, {})
     folder = store.path(SPEC)
@@ -129,9 +128,7 @@ def test_a_damaged_cell_is_set_aside_and_said(
     assert len(list((tmp_path / "damaged").iterdir())) == 2
 
 
-def test_another_process_may_set_the_damaged_cell_aside_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_process_may_set_the_damaged_cell_aside_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path)
     store.save(SPEC, ARRAYS, {})
     store.path(SPEC).joinpath("arrays.npz").write_bytes(b"")

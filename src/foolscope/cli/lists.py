@@ -85,7 +85,7 @@ def _record(kind: type[Parameters], state: Callable[[str], str] | None) -> dict[
 
     record: dict[str, Any] = {
         "name": kind.name,
-        "example": getattr(kind, "example", kind.name),
+        "example": kind.example or kind.name,
         "summary": getattr(kind, "summary", ""),
         "source": getattr(kind, "source", ""),
         "parameters": describe_parameters(kind),

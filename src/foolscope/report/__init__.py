@@ -10,13 +10,14 @@ from foolscope.report.export import to_json, to_table
 from foolscope.report.html import page
 
 
-def write(results: Results, folder: Path) -> Path:
+def write(results: Results, folder: Path | str) -> Path:
     """Write `report.html`, `results.json` and `results.parquet` into `folder` and return the page's path.
 
     Each is written whole or not at all; the folder is made where it is missing.  Raises `StorageError`.
     """
     import pyarrow.parquet as pq
 
+    folder = Path(folder)
     write_json(folder / "results.json", to_json(results))
     with replacing(folder / "results.parquet") as temporary:
         pq.write_table(to_table(results), temporary, compression="zstd")

@@ -1,0 +1,175 @@
+"""`attack`: images in, adversarial PNGs out, exactly the pixels that were judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from foolscope.images import decode_image, encode_png, from_uint8
+from tests.cli.running import Program
+from tests.experiments.networks import digits, digits_lenet
+
+
+@pytest.fixture
+def files(program: Program) -> list[Path]:
+    """Three digits as PNG."""
+    paths = [Path(f"digit{number}.png") for number in range(3)]
+    for path, image in zip(paths, digits(3).images, strict=True):
+        path.write_bytes(encode_png(image))
+    return paths
+
+
+def reread(path: str) -> Tensor:
+    return from_uint8(decode_image(Path(path))[None])
+
+
+def judged(row: dict[str, Any]) -> int:
+    with torch.no_grad():
+        return int(digits_lenet()(reread(row["file"])).argmax())
+
+
+@pytest.mark.parametrize("attack", ["pgd:eps=0.1", "fgm:eps=1.5", "bim:eps=0.15"])
+def test_what_is_saved_is_what_was_judged(program: Program, net: str, files: list[Path], attack: str) -> None:
+    outcome = program("attack", attack, *files, "--model", net, "--json")
+    assert (outcome.code, outcome.err) == (0, "")
+    rows = outcome.json["images"]
+    assert [Path(row["file"]).name for row in rows] == [f"{n:03d}-digit{n}.png" for n in range(3)]
+    for row, path in zip(rows, files, strict=True):
+        change = reread(row["file"]) - reread(str(path))
+        assert str(judged(row)) == row["prediction"]
+        assert row["success"] == (row["prediction"] != row["label"])
+        assert float(change.abs().max()) == pytest.approx(row["linf"], abs=1e-6)
+        assert float(change.norm()) == pytest.approx(row["l2"], abs=1e-5)
+        assert row["forwards"] > 0
+    assert sum(row["success"] for row in rows) >= 2
+
+
+def test_one_file_keeps_its_name(program: Program, net: str, files: list[Path]) -> None:
+    outcome = program("attack", "pgd:eps=0.1", files[0], "--model", net)
+    assert outcome.code == 0
+    assert [path.name for path in Path("foolscope-attacked").iterdir()] == ["digit0.png"]
+    assert "foolscope-attacked/digit0.png" in outcome.out
+
+
+def test_an_original_is_never_overwritten(program: Program, net: str, files: list[Path]) -> None:
+    before = files[0].read_bytes()
+    message = program.fails("attack", "pgd:eps=0.1", files[0], "--model", net, "--out", ".")
+    assert message == "digit0.png would be overwritten by its own adversarial image: name another --out."
+    assert files[0].read_bytes() == before
+
+
+def test_without_a_label_what_the_model_sees_counts(program: Program, net: str, files: list[Path]) -> None:
+    (row,) = program("attack", "fgsm:eps=0.1", files[0], "--model", net, "--json").json["images"]
+    assert row["label"] == str(int(digits_lenet()(reread(str(files[0]))).argmax()))
+    assert not row["already"]
+
+
+@pytest.mark.parametrize("given", ["5", "05"])
+def test_labels_one_for_all_or_one_each(program: Program, net: str, files: list[Path], given: str) -> None:
+    rows = program("attack", "fgsm:eps=0", *files, "--model", net, "--label", given, "--json").json["images"]
+    assert [row["label"] for row in rows] == ["5"] * 3
+    labels = digits(3).labels.tolist()
+    each = [part for label in labels for part in ("--label", label)]
+    rows = program("attack", "fgsm:eps=0", *files, "--model", net, *each, "--json").json["images"]
+    assert [row["label"] for row in rows] == [str(label) for label in labels]
+    assert [row["already"] for row in rows] == [judged(row) != label for row, label in zip(rows, labels, strict=True)]
+
+
+def test_images_that_are_wrong_already_are_said_and_left(program: Program, net: str, files: list[Path]) -> None:
+    wrong = (int(digits_lenet()(reread(str(files[0]))).argmax()) + 1) % 10
+    outcome = program("attack", "pgd:eps=0.1", files[0], "--model", net, "--label", wrong)
+    assert "already" in outcome.out
+    assert torch.equal(reread("foolscope-attacked/digit0.png"), reread(str(files[0])))
+
+
+def test_a_target_is_reached(program: Program, net: str, files: list[Path]) -> None:
+    seen = int(digits_lenet()(reread(str(files[0]))).argmax())
+    reached = []
+    for target in range(10):
+        if target == seen:
+            continue
+        asked = ("attack", "pgd:eps=0.3,steps=20", files[0], "--model", net, "--target", target, "--json")
+        (row,) = program(*asked).json["images"]
+        assert row["success"] == (judged(row) == target)
+        reached.append(row["success"])
+    assert sum(reached) >= 7
+
+
+def test_a_data_set_instead_of_files(program: Program, net: str) -> None:
+    outcome = program("attack", "pgd:eps=0.1", "--data", "digits", "--limit", 5, "--model", net, "--out", "x", "--json")
+    rows = outcome.json["images"]
+    assert [row["file"] for row in rows] == [f"x/{number:05d}.png" for number in range(5)]
+    assert [row["label"] for row in rows] == [str(label) for label in digits(5).labels.tolist()]
+    assert all(str(judged(row)) == row["prediction"] for row in rows)
+
+
+def test_a_color_file_on_a_gray_model_and_a_gray_one_on_a_color_model(program: Program, net: str) -> None:
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (28, 28, 3), dtype=np.uint8)).save("color.png")
+    assert program("attack", "fgsm:eps=0.1", "color.png", "--model", net).code == 0
+    assert decode_image(Path("foolscope-attacked/color.png")).shape == (28, 28, 1)
+    Image.fromarray(rng.integers(0, 256, (32, 32), dtype=np.uint8)).save("gray.png")
+    assert program("attack", "fgsm:eps=0.1", "gray.png", "--model", "cifar-cnn:weights=none").code == 0
+    assert decode_image(Path("foolscope-attacked/gray.png")).shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name image files or a data set with --data: one of the two."),
+        (["digit0.png", "--data", "digits"], "name image files or a data set with --data: one of the two."),
+        (["--data", "digits", "--label", "3"], "--label is for image files: the images of --data have labels."),
+        (["digit0.png", "--label", "1", "--label", "2"], "2 labels for 1 images: give one, or one for each."),
+        (["digit0.png", "--label", "10"], "class 10: lenet has classes 0 to 9."),
+        (["digit0.png", "--label", "six"], "lenet has no class 'six'. A number from 0 to 9 will do."),
+        (["digit0.png", "--label=-1"], "lenet has no class '-1'. A number from 0 to 9 will do."),
+        (["digit0.png", "--target", "12"], "class 12: lenet has classes 0 to 9."),
+        (["nothere.png"], "nothere.png: no such file."),
+        (["folder"], "folder: cannot be read (Is a directory)."),
+        (["text.png"], "text.png: not an image that Pillow can read."),
+        (["half.png"], "half.png: damaged image (image file is truncated)."),
+        (["large.png"], "lenet takes images of 1 x 28 x 28 (channels x height x width), got 1 x 30 x 40."),
+        (
+            ["digit0.png", "large.png"],
+            "the images have different sizes (28 x 28 x 1, 30 x 40 x 1): attack them one size at a time.",
+        ),
+        (["digit0.png", "--out", "text.png"], "cannot write into text.png: text.png is a file, not a folder."),
+        (["digit0.png", "--out", "text.png/a"], "cannot write into text.png/a: text.png is a file, not a folder."),
+    ],
+)
+def test_says_what_is_wrong_and_writes_nothing(
+    program: Program, net: str, files: list[Path], arguments: list[str], message: str
+) -> None:
+    Path("folder").mkdir()
+    Path("text.png").write_text("hello")
+    Path("half.png").write_bytes(files[0].read_bytes()[:100])
+    Image.new("L", (40, 30)).save("large.png")
+    before = sorted(Path().rglob("*"))
+    assert program.fails("attack", "pgd:eps=0.1", *arguments, "--model", net) == message
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_classes_by_name(program: Program) -> None:
+    """Names are compared without case, spaces and underscores; one that stands for two classes is refused."""
+    from foolscope.cli.attack import class_index
+    from foolscope.errors import SpecError
+    from foolscope.models.classifier import Classifier
+    from tests.experiments.networks import Linear
+
+    names = ("Great white shark", "crane", "tench", "crane")
+    model = Classifier(Linear(4), name="zoo", input_shape=(1, 28, 28), num_classes=4, class_names=names)
+    assert class_index(model, "great_white_shark", 4) == 0
+    assert class_index(model, "TENCH", 4) == 2
+    assert class_index(model, "3", 4) == 3
+    with pytest.raises(SpecError, match=r"^'crane' is class 1 and 3 of zoo: give one\.$"):
+        class_index(model, "crane", 4)
+    with pytest.raises(
+        SpecError, match=r"^zoo has no class 'trench'\. Did you mean tench\? A number from 0 to 3 will do"
+    ):
+        class_index(model, "trench", 4)

@@ -1,0 +1,143 @@
+"""`audit` and `demo`: stdout is the result, stderr the progress; the report lies where it is said to lie."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.cli.running import Program
+from tests.support import ROOT, needs_data
+
+FILES = ["report.html", "results.json", "results.parquet"]
+
+
+def test_prints_the_table_and_writes_the_report(program: Program, net: str, tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    outcome = program(
+        "audit", net, "--data", "digits", "--attacks", "fgsm,pgd:steps=3,fgm", "--eps", "0.05,0.1", "--eps", "l2=1",
+        "--defense", "jpeg:quality=50", "--limit", 32, "--out", out,
+    )  # fmt: skip
+    assert outcome.code == 0
+    assert outcome.err == f"Report: {out / 'report.html'}\n"
+    assert sorted(path.name for path in out.iterdir()) == FILES
+    lines = outcome.out.splitlines()
+    assert lines[0] == "lenet on digits (32 of 500 images): a preview"
+    assert [line.strip() for line in lines if "distance" in line] == [
+        "accuracy in % at linf distance", "accuracy in % at l2 distance",
+    ]  # fmt: skip
+    content = json.loads((out / "results.json").read_text())
+    rows = {(c["attack"], c["defense"], c["mode"]): c["points"] for c in content["curves"]}
+    assert len(rows) == 9
+    knows = {"none": "", "oblivious": "no", "adaptive": "yes"}
+    for (attack, defense, mode), points in rows.items():
+        shares = [f"{100 * point['accuracy']['value']:.1f}" for point in points]
+        expected = [attack, defense or "none", *([knows[mode]] if knows[mode] else []), *shares]
+        assert expected in [line.split() for line in lines], expected
+    assert sum("worst of all" in line for line in lines) == 3  # plain linf; jpeg linf and l2, of two attacks each
+    table = pq.read_table(out / "results.parquet")
+    assert table.num_rows == 32 * len([1 for points in rows.values() for point in points if point["eps"]])
+    assert "Preview: 32 of 500" in (out / "report.html").read_text()
+
+
+def test_one_attack_has_no_worst_of_all(program: Program, net: str) -> None:
+    out = program("audit", net, "--data", "digits", "--attacks", "fgsm", "--eps", "0.1", "--limit", 4).out
+    assert "worst of all" not in out
+
+
+def test_json_is_the_file_and_nothing_else(program: Program, net: str) -> None:
+    arguments = ("audit", net, "--data", "digits", "--attacks", "fgsm", "--eps", "0.1", "--limit", 8, "--json")
+    outcome = program(*arguments, "--out", "there")
+    assert outcome.code == 0
+    assert outcome.json == json.loads(Path("there/results.json").read_text())
+    again = program(*arguments, "--out", "there")
+    assert again.json == outcome.json, "finished cells keep their time"
+
+
+def test_the_report_goes_into_a_folder_named_by_model_and_data(program: Program, net: str) -> None:
+    outcome = program("audit", net, "--data", "digits", "--attacks", "fgsm", "--eps", "0.1", "--limit", 4)
+    (folder,) = Path("foolscope-reports").iterdir()
+    assert re.fullmatch(r"file-[\w.-]+-arch-lenet-digits", folder.name)
+    assert outcome.err == f"Report: {folder.resolve() / 'report.html'}\n"
+    assert sorted(path.name for path in folder.iterdir()) == FILES
+
+
+def test_warnings_are_printed(program: Program, tmp_path: Path) -> None:
+    Path("soft.py").write_text(
+        "from torch import nn\n\n\ndef build():\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.Softmax(1))\n"
+    )
+    outcome = program("audit", "py:soft:build", "--data", "digits", "--attacks", "fgsm", "--eps", "0.1", "--limit", 4)
+    assert outcome.code == 0
+    assert (
+        "Warning: The model returns probabilities, not logits: their gradients vanish where it is sure, and gradient "
+        "attacks look weaker than they are. Remove the softmax."
+    ) in outcome.out.splitlines()
+
+
+def test_an_edited_model_is_attacked_anew(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second run must not find the first one's cells."""
+    source = (
+        "from torch import nn\n\n\nclass Net(nn.Module):\n    def forward(self, x):\n"
+        "        return x.flatten(1)[:, 300:310] * {}\n\n\ndef build():\n    return Net()\n"
+    )
+    found = []
+    for name, factor in (("first", "1"), ("second", "-1")):
+        Path(name).mkdir()
+        (Path(name) / "edited.py").write_text(source.format(factor))
+        with monkeypatch.context() as patch:
+            patch.chdir(name)
+            patch.delitem(sys.modules, "edited", raising=False)
+            command = ("audit", "py:edited:build", "--data", "digits", "--eps", "0.1", "--limit", 64, "--json")
+            found.append(program(*command).json["clean"])
+    assert found[0] != found[1]
+
+
+def test_the_demo_says_where_its_report_is(program: Program) -> None:
+    outcome = program("demo")
+    assert outcome.code == 0
+    lines = outcome.err.splitlines()
+    assert lines[0] == "Attacking LeNet on 256 embedded digits, plain and behind JPEG ..."
+    assert lines[1] == f"Report: {Path.cwd() / 'foolscope-reports' / 'demo' / 'report.html'}"
+    assert lines[2].startswith("Next: foolscope audit lenet --data mnist")
+    assert outcome.out.startswith("lenet on digits (256 of 500 images): a preview")
+    assert sorted(path.name for path in Path("foolscope-reports/demo").iterdir()) == FILES
+
+
+@needs_data
+def test_color_images(program: Program) -> None:
+    outcome = program(
+        "audit", "cifar-cnn:weights=none", "--data", "cifar10", "--attacks", "fgsm", "--eps", "8/255", "--limit", 8,
+        "--json",
+    )  # fmt: skip
+    assert outcome.code == 0
+    assert outcome.json["about"]["data"]["of"] == 10_000
+    assert outcome.json["about"]["attacks"] == [{"name": "fgsm", "norm": "linf", "eps": [8 / 255]}]
+
+
+def test_an_interrupt_stops_with_130_and_the_same_command_goes_on(net: str, tmp_path: Path) -> None:
+    command = ["audit", net, "--data", "digits", "--attacks", "pgd:steps=60", "--eps", "0.02:0.6:0.02", "--limit", "64"]
+    environment = {**os.environ, "FOOLSCOPE_HOME": str(tmp_path / "home")}
+    child = subprocess.Popen(
+        [sys.executable, "-m", "foolscope", *command, "--out", str(tmp_path / "out")],
+        cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    end = time.monotonic() + 120
+    while not list((tmp_path / "home").glob("store/*/*/cell.json")) and time.monotonic() < end:
+        time.sleep(0.01)
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=120)
+    assert child.returncode == 130
+    assert out == ""
+    assert err.endswith("stopped; audits and trainings go on from here when the command is repeated.\n")
+    assert "Traceback" not in err
+    assert not (tmp_path / "out").exists()
+    assert not list((tmp_path / "home" / "store").glob(".part-*"))
