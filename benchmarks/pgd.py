@@ -83,7 +83,7 @@ def foolbox_loop(model: nn.Module, steps: int, step: float) -> Callable[[Tensor,
     """Foolbox's PGD, or None where Foolbox is not installed."""
     try:
         from foolbox.attacks import LinfPGD
-        from foolbox.models import PyTorchModel
+        from foolbox.models.pytorch import PyTorchModel
     except ImportError:
         return None
     wrapped = PyTorchModel(model.eval(), bounds=(0, 1), device="cpu")

@@ -154,6 +154,11 @@ def test_another_seed_starts_elsewhere(attack: Attack) -> None:
     assert attacked.sum() >= 6
     assert (first.images != images).flatten(1).any(1)[attacked].all()
     assert (first.images != other.images).flatten(1).any(1)[attacked].all()
+    in_blocks = resting(
+        Engine(problem.model, chunk=1), problem.images[:20], Untargeted(problem.labels[:20]), rng=generator(5)
+    )
+    whole = resting(problem.model, problem.images[:20], Untargeted(problem.labels[:20]), rng=generator(5))
+    assert torch.equal(in_blocks.images, whole.images), "an image's numbers do not depend on its block"
 
 
 @each_case

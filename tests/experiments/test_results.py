@@ -97,7 +97,7 @@ def test_the_weakest_by_hand() -> None:
         (0.2, Proportion(1, 5)),  # only image 3 stands against both attacks
     ]
     assert plain.points[2].success == Proportion(3, 4)
-    assert plain.points[2].forwards == pytest.approx(2 * 13 / 5)
+    assert plain.points[2].forwards == pytest.approx(3 * 13 / 5)  # one attack at 0.1, two at 0.2
     assert (behind.defense, behind.mode) == (JPEG, "worst case")
     assert [(point.eps, point.accuracy) for point in behind.points] == [(0, Proportion(4, 5)), (0.2, Proportion(2, 5))]
 

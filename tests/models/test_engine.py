@@ -216,6 +216,32 @@ def test_batchnorm_is_folded(kind: str, images: Tensor) -> None:
     assert sum(isinstance(module, nn.BatchNorm2d) for module in model.modules()) == 2
 
 
+class ReadTwice(nn.Module):
+    """The output of its first convolution is also read by others than the BatchNorm behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6)
+        self.conv2, self.bn2 = nn.Conv2d(6, 6, 3), nn.BatchNorm2d(6)
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv1(x)
+        logits: Tensor = self.head(self.bn2(self.conv2(self.bn1(x) + x)).mean((2, 3)))
+        return logits
+
+
+def test_only_what_can_be_folded_is_folded(images: Tensor) -> None:
+    """Whose convolution others read, and whose statistics are the batch's, stays; the other is folded."""
+    mixed = nn.Sequential(batchnorm(track_running_stats=False), nn.Identity())
+    for model in (settled(ReadTwice()), settled(mixed)):
+        folded = fold_batchnorm(model)
+        assert isinstance(folded, fx.GraphModule)
+        targets = [str(node.target) for node in folded.graph.nodes if node.op == "call_module"]
+        assert sum(isinstance(folded.get_submodule(target), nn.BatchNorm2d) for target in targets) == 1
+        torch.testing.assert_close(folded(images), model(images).detach(), atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize(("network", "shape"), [(CifarCNN, (3, 32, 32)), (ResNet20, (3, 32, 32))])
 def test_the_projects_own_networks_fold_completely(network: Callable[[], nn.Module], shape: tuple[int, ...]) -> None:
     model = network().eval()

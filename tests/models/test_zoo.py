@@ -88,8 +88,9 @@ def test_the_task_chooses_the_weights(folder: Path) -> None:
 
 def test_without_a_task_the_architecture_s_own_data_set_decides(folder: Path) -> None:
     model = _load("lenet")
-    assert (model.weights, model.trained_on) == ("lenet-digits", "digits")
-    assert model.class_names is not None and model.class_names[3] == "digit 3"
+    assert (model.weights, model.trained_on) == ("lenet-mnist", "mnist")
+    named = _load("lenet:weights=digits").class_names
+    assert named is not None and named[3] == "digit 3"
 
 
 def test_ordinary_training_goes_before_adversarial_and_both_can_be_named(folder: Path) -> None:
@@ -116,8 +117,8 @@ def test_channels_and_size_follow_the_weights(folder: Path) -> None:
         (
             "lenet:extra=4",
             None,
-            "no weights of lenet:extra=4 for 'digits' are shipped. None are shipped. 'weights=none' takes random ones, "
-            "'foolscope train lenet:extra=4 --data digits' trains some.",
+            "no weights of lenet:extra=4 for 'mnist' are shipped. None are shipped. 'weights=none' takes random ones, "
+            "'foolscope train lenet:extra=4 --data mnist' trains some.",
         ),
         (
             "lenet:weights=mnits",
@@ -287,7 +288,7 @@ def test_shipped_weights_that_differ_from_their_card_are_refused(folder: Path) -
     with pytest.raises(
         CorruptError, match=rf"^{re.escape(str(path))}: its SHA-256 begins \w{{8}}, its card says \w{{8}}\.$"
     ):
-        load_model("lenet")
+        load_model("lenet:weights=digits")
 
 
 # --- cards -----------------------------------------------------------------------------------------------------------

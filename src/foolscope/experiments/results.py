@@ -173,7 +173,8 @@ class Results:
     def weakest(self) -> tuple[Curve, ...]:
         """Per norm and defense: accuracy where every image meets the attack that is worst for it.
 
-        Of a defense this takes all its attacks, oblivious and adaptive: the number that the defense deserves.
+        All attacks up to the radius count, since a smaller ball lies in a larger one; of a defense oblivious and
+        adaptive ones: the number that the defense deserves.
         """
         curves = []
         norms = list(dict.fromkeys(norm_of(record.attack) for record in self.records))
@@ -190,7 +191,7 @@ class Results:
         return tuple(curves)
 
     def _weakest_point(self, victim: str, eps: float, records: list[Record]) -> Point:
-        here = [record for record in records if record.eps == eps]
+        here = [record for record in records if record.eps <= eps]
         correct = torch.stack([self.still_correct(record) for record in here]).all(0)
         before = self.clean_correct(victim)
         return Point(

@@ -17,6 +17,7 @@ from foolscope.experiments.results import Curve, Results, SanityWarning
 _REPEAT_TOLERANCE = 1e-4
 _ONE_STEP = ("fgsm", "fgm")
 _TOLERATED_DIFFERENCE = 0.005
+_TOLERATED_IMAGES = 2
 
 
 def clean_warnings(clean: dict[str, NDArray[Any]]) -> Iterator[SanityWarning]:
@@ -64,7 +65,7 @@ def _weaker(iterative: Curve, single: Curve) -> Iterator[SanityWarning]:
     by_eps = {point.eps: point.accuracy.value for point in single.points}
     gaps = [(p.accuracy.value - by_eps[p.eps], p.eps) for p in iterative.points if p.eps in by_eps]
     gap, eps = max(gaps, default=(0.0, 0.0))
-    if gap > _TOLERATED_DIFFERENCE:
+    if gap > max(_TOLERATED_DIFFERENCE, _TOLERATED_IMAGES / single.points[0].accuracy.trials):
         against = f" against {single.defense} ({single.mode})" if single.defense else ""
         yield SanityWarning(
             code="iterative-weaker",

@@ -23,8 +23,8 @@ TERMS = {
     "on the plain network are shown to the defended one. A high number here is no evidence of robustness.",
     "Adaptive attack": "The attacker knows the defense and differentiates through it; where it has no derivative, the "
     "identity's stands in (straight-through, BPDA: Athalye, Carlini and Wagner 2018, arXiv 1802.00420).",
-    "Weakest": "Every image meets the attack of this report that is worst for it, at this radius; for a defense all "
-    "its attacks count, oblivious and adaptive. It is the number to rely on, and still an upper bound.",
+    "Weakest": "Every image meets the attack of this report that is worst for it, up to this radius; for a defense "
+    "all its attacks count, oblivious and adaptive. It is the number to rely on, and still an upper bound.",
     "SSIM and PSNR": "How alike two images look: structural similarity (Wang et al. 2004), 1 for equal images, and the "
     "peak signal-to-noise ratio in decibels, infinite for equal ones.",
     "8-bit survival": "An attack finds images with any values; a file keeps multiples of 1/255. This is the share of "
