@@ -65,7 +65,7 @@ def test_json_is_the_file_and_nothing_else(program: Program, net: str) -> None:
 def test_the_report_goes_into_a_folder_named_by_model_and_data(program: Program, net: str) -> None:
     outcome = program("audit", net, "--data", "digits", "--attacks", "fgsm", "--eps", "0.1", "--limit", 4)
     (folder,) = Path("foolscope-reports").iterdir()
-    assert re.fullmatch(r"file-[\w.-]+-arch-lenet-digits", folder.name)
+    assert re.fullmatch(r"[\w.-]+-net.safetensors-arch-lenet-digits", folder.name)
     assert outcome.err == f"Report: {folder.resolve() / 'report.html'}\n"
     assert sorted(path.name for path in folder.iterdir()) == FILES
 

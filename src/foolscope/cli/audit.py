@@ -63,9 +63,9 @@ def audit(
 
 
 def default_folder(model: str, data: str) -> Path:
-    """Where the report goes without `--out`: `foolscope-reports/<model>-<data>`."""
-    name = re.sub(r"[^A-Za-z0-9.]+", "-", f"{model}-{data}").strip("-.")
-    return Path("foolscope-reports") / name[:100]
+    """Where the report goes without `--out`: `foolscope-reports/<model>-<data>`; of long names the end counts."""
+    parts = [re.sub(r"[^A-Za-z0-9.]+", "-", text)[-60:].strip("-.") for text in (model, data)]
+    return Path("foolscope-reports") / "-".join(parts)
 
 
 def run_audit(model: str, data: str, folder: Path, *, json: bool, **asked: Any) -> Results:
