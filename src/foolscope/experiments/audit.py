@@ -11,7 +11,7 @@ import logging
 import platform
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
 
@@ -300,13 +300,7 @@ def _results(plan: Audit, asked: Asked, clean: list[NDArrays], records: list[Rec
         samples=tuple(samples),
         warnings=tuple(clean_warnings(joined)),
     )
-    found = (*results.warnings, *curve_warnings(results))
-    return Results(**{**vars_of(results), "warnings": found})
-
-
-def vars_of(results: Results) -> dict[str, Any]:
-    """The fields of `results`, not its cached curves."""
-    return {name: getattr(results, name) for name in Results.__dataclass_fields__}
+    return replace(results, warnings=(*results.warnings, *curve_warnings(results)))
 
 
 def _about(plan: Audit, asked: Asked) -> dict[str, Any]:
@@ -392,4 +386,4 @@ def python_code(plan: Audit, asked: Asked) -> str:
     return "\n".join(lines)
 
 
-__all__ = ["DEFAULT_ATTACKS", "Audit", "AuditProgress", "AuditWatch", "asdict", "audit"]
+__all__ = ["DEFAULT_ATTACKS", "Audit", "AuditProgress", "AuditWatch", "audit"]

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from foolscope.attacks import PGD, Attack, Untargeted, parse_attack
@@ -18,12 +17,13 @@ from foolscope.data import ImageSet, load_data
 from foolscope.defenses.adversarial_training import adversary
 from foolscope.errors import SpecError
 from foolscope.experiments.cells import model_digest
-from foolscope.files import canonical_json, digest, file_digest, home, replacing, write_json
+from foolscope.files import canonical_json, digest, home, write_json
 from foolscope.measure import accuracy
 from foolscope.models import MODELS, Card, Classifier, load_model
 from foolscope.models.cards import card_path, save_card
 from foolscope.models.engine import Engine
 from foolscope.models.training import Curves, Recipe, TrainingProgress, train
+from foolscope.models.weight_files import save_weights
 from foolscope.randomness import generator
 from foolscope.registry import Registry
 from foolscope.spec import format_value, parse_spec
@@ -124,7 +124,7 @@ def train_model(
     changed = [key for key, value in asdict(settings).items() if value != getattr(usual, key)]
     given = ",".join(f"{key}={format_value(getattr(settings, key))}" for key in changed)
     flags += [f"--recipe {given}"] if given else []
-    weights = _write_weights(network, target)
+    weights = save_weights(network.network, target)
     card = Card(
         architecture=network.name,
         name=name or data,
@@ -189,11 +189,3 @@ def _robust(model: nn.Module, attack: Attack, data: ImageSet) -> str:
     result = judge(model, chosen.images, Untargeted(chosen.labels), rng=generator(0))
     standing: Tensor = ~result.success
     return f"{accuracy(standing)} under {judge.spec()} on {len(chosen)} test images"
-
-
-def _write_weights(model: Classifier, path: Path) -> str:
-    """Write the network's state; return the file's SHA-256."""
-    state = {name: tensor.detach().contiguous() for name, tensor in model.network.state_dict().items()}
-    with replacing(path) as temporary:
-        save_file(state, temporary)
-    return file_digest(path)
