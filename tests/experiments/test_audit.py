@@ -25,6 +25,7 @@ from foolscope.experiments.cells import Subject
 from foolscope.experiments.grid import attack_grids
 from foolscope.models.classifier import Classifier
 from tests.experiments.networks import Linear, digits, digits_lenet, weights_file
+from tests.experiments.unrestricted import Darken
 
 JPEG = "jpeg:quality=50"
 
@@ -61,6 +62,20 @@ def test_jobs_are_plain_with_early_stop_oblivious_without_and_adaptive() -> None
         *((spec, JPEG, (JPEG,)) for spec in each),  # the other one lets no gradients pass
     ]
     assert {job.seed for job in plan.jobs()} == {7}
+
+
+def test_a_black_box_attack_also_meets_defenses_without_gradients(tmp_path: Path) -> None:
+    data, spec = digits(20), "jpeg:quality=20,gradient=none"
+    results = audit(digits_lenet(), data, ["fgsm:eps=0.1", Darken(share=0.2)], defenses=[spec], store=Store(tmp_path))
+    assert [(found.defense, found.mode) for found in results.unrestricted] == [
+        ("", "none"), (spec, "oblivious"), (spec, "adaptive")
+    ]  # fmt: skip
+    assert {curve.mode for curve in results.curves} == {"none", "oblivious"}
+    darker = data.images * 0.2
+    with torch.no_grad():
+        right = digits_lenet()(darker).argmax(1) == data.labels
+    assert results.unrestricted[0].outcome.accuracy.successes == int(right.sum())
+    assert results.unrestricted[0].outcome.distances["linf"] == pytest.approx(0.8, abs=0.01)
 
 
 def test_numbers_are_those_of_the_attacks_themselves(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from foolscope.attacks import FGSM, PGD
 from foolscope.errors import ParameterError, SpecError
 from foolscope.experiments.grid import (
+    UNRESTRICTED,
     AttackGrid,
     attack_grids,
     default_eps,
@@ -22,6 +23,7 @@ from foolscope.experiments.grid import (
     split_attacks,
     without_eps,
 )
+from tests.experiments.unrestricted import Darken
 
 GRAY, COLOR = (1, 28, 28), (3, 32, 32)
 
@@ -123,12 +125,25 @@ def test_every_attack_gets_its_radii() -> None:
         ("fgm", "l2", (0.5,)),
         ("pgd:steps=5", "linf", (0.1, 0.2)),
     ]
-    assert grids[0].at(0.1) == FGSM(eps=0.1)
+    assert grids[0].attacks == (FGSM(eps=0.1), FGSM(eps=0.2))
 
 
 def test_a_spec_may_name_its_radius_and_an_attack_has_its_own() -> None:
     grids = attack_grids(["fgsm:eps=0.2", "pgd", PGD(eps=0.1, steps=3)], {}, GRAY)
     assert [grid.eps for grid in grids] == [(0.2,), default_eps("linf", GRAY), (0.1,)]
+
+
+def test_an_unrestricted_attack_has_no_radii() -> None:
+    darker, step = attack_grids([Darken(share=0.5), "fgsm"], {"": (0.1,)}, GRAY)
+    assert (darker.label, darker.norm, darker.eps, darker.attacks) == (
+        "darken:share=0.5", UNRESTRICTED, (), (Darken(share=0.5),)
+    )  # fmt: skip
+    assert step.eps == (0.1,)
+    assert specs_and_eps((darker, step)) == (["darken:share=0.5", "fgsm"], {"linf": (0.1,)})
+    for eps in ({"": (0.1,)}, {"l2": (0.1,)}):
+        norm = next(iter(eps)) or "any norm"
+        with pytest.raises(SpecError, match=f"^eps: no attack is in {norm}; those asked for have no radius.$"):
+            attack_grids([Darken()], eps, GRAY)
 
 
 def test_names_without_radii() -> None:
@@ -185,7 +200,7 @@ def test_what_is_written_down_gives_the_same_grids(
     attacks: list[str], eps: dict[str, tuple[float, ...]], shape: tuple[int, ...]
 ) -> None:
     def content(grids: tuple[AttackGrid, ...]) -> list[object]:
-        return [[grid.at(value) for value in grid.eps] for grid in grids]
+        return [grid.attacks for grid in grids]
 
     grids = attack_grids(attacks, eps, shape)
     again = attack_grids(*specs_and_eps(grids), shape)

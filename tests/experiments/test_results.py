@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from foolscope.attacks import FGSM, PGD, Attack
 from foolscope.experiments.results import Record, Results
 from foolscope.measure import Proportion
+from tests.experiments.unrestricted import Darken
 
 LABELS = np.array([0, 1, 2, 0, 1])
 CLEAN = np.array([0, 1, 2, 0, 0])  # the last is wrong untouched
@@ -100,6 +102,18 @@ def test_the_weakest_by_hand() -> None:
     assert plain.points[2].forwards == pytest.approx(3 * 13 / 5)  # one attack at 0.1, two at 0.2
     assert (behind.defense, behind.mode) == (JPEG, "worst case")
     assert [(point.eps, point.accuracy) for point in behind.points] == [(0, Proportion(4, 5)), (0.2, Proportion(2, 5))]
+
+
+def test_an_unrestricted_attack_has_no_curve_and_counts_inside_the_ball_alone() -> None:
+    darker = record(Darken(share=0.5), [1, 2, 0, 1, 0], [1, 2, 0, 1, 0])  # fools 0 to 3, at distances 1, 2, 3 and 4
+    results = replace(RESULTS, victims=("",), records=(record(FGSM(eps=2.5), [0, 1, 2, 0, 0], [0] * 5), darker))
+    assert [curve.attack for curve in results.curves] == ["fgsm"]
+    (found,) = results.unrestricted
+    assert (found.attack, found.defense, found.mode) == ("darken:share=0.5", "", "none")
+    assert (found.outcome.accuracy, found.outcome.success) == (Proportion(0, 5), Proportion(4, 4))
+    (weakest,) = results.weakest
+    assert weakest.norm == "linf"
+    assert [(point.eps, point.accuracy) for point in weakest.points] == [(0, Proportion(4, 5)), (2.5, Proportion(2, 5))]
 
 
 def test_a_mean_of_nothing_is_none() -> None:

@@ -33,7 +33,7 @@ from foolscope.experiments.cells import (
     clean_cell,
     clean_spec,
 )
-from foolscope.experiments.grid import AttackGrid, attack_grids, parse_eps, parse_eps_by_norm, specs_and_eps
+from foolscope.experiments.grid import AttackGrid, attack_grids, eps_of, parse_eps, parse_eps_by_norm, specs_and_eps
 from foolscope.experiments.results import Record, Results, Sample
 from foolscope.experiments.sanity import clean_warnings, curve_warnings
 from foolscope.experiments.store import Store
@@ -87,19 +87,14 @@ class Audit:
 
     def jobs(self) -> list[AttackJob]:
         """Every attack at every radius: on the plain network, oblivious of the defenses, and on each defense."""
-        jobs = []
         met = [(PLAIN, (PLAIN,)), *([(PLAIN, self.defenses)] if self.defenses else [])]
-        for source, victims in [*met, *((defense, (defense,)) for defense in self.adaptive)]:
-            for grid in self.grids:
-                for eps in grid.eps:
-                    shared = {"seed": self.seed, "precision": self.precision}
-                    jobs.append(AttackJob(attack=grid.at(eps), source=source, victims=victims, **shared))  # type: ignore[arg-type]
-        return jobs
-
-    @property
-    def adaptive(self) -> tuple[str, ...]:
-        """The defenses that the attacks can be run against, knowing of them."""
-        return tuple(spec for spec in self.defenses if self.subject.engines[spec].info.differentiable)
+        return [
+            AttackJob(attack=attack, source=source, victims=victims, seed=self.seed, precision=self.precision)
+            for source, victims in [*met, *((defense, (defense,)) for defense in self.defenses)]
+            for grid in self.grids
+            for attack in grid.attacks
+            if self.subject.engines[source].info.differentiable or not attack.needs_gradients
+        ]
 
     def run(self, store: Store, watch: AuditWatch | None = None) -> tuple[list[NDArrays], list[Record], list[Sample]]:
         """Compute the cells that the store lacks; return the clean arrays a block, the records and the samples."""
@@ -202,7 +197,7 @@ class _Runner:
                 index=int(index),
                 label=int(arrays["label"][index]),
                 attack=job.attack.spec(),
-                eps=job.attack.eps,  # type: ignore[attr-defined]
+                eps=eps_of(job.attack),
                 source=job.source,
                 image=arrays["sample_images"][index],
                 adversarial=arrays["sample_adversarial"][index],

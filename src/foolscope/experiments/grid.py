@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from foolscope.attacks import ATTACKS, Attack, parse_attack
 from foolscope.errors import ParameterError, SpecError
@@ -25,16 +25,23 @@ _COLOR = {
 _COLOR_VALUES = 3 * 32 * 32
 
 
+UNRESTRICTED = ""
+"""The norm of attacks that no radius bounds, such as filters."""
+
+
 @dataclass(frozen=True)
 class AttackGrid:
-    """One attack and the radii that it is tried at, ascending, all above 0; 0 is the clean accuracy."""
+    """One attack and the radii that it is tried at, ascending, all above 0; 0 is the clean accuracy.
+
+    An unrestricted attack has no radii and is run once.
+    """
 
     attack: Attack
     eps: tuple[float, ...]
 
     @property
     def norm(self) -> str:
-        """The norm that `eps` is measured in."""
+        """The norm that `eps` is measured in, or `UNRESTRICTED`."""
         return norm_of(self.attack)
 
     @property
@@ -42,21 +49,28 @@ class AttackGrid:
         """The attack's spec without its radius."""
         return without_eps(self.attack)
 
-    def at(self, eps: float) -> Attack:
-        """The attack with this radius."""
-        return self.attack.replace(eps=eps)
+    @property
+    def attacks(self) -> tuple[Attack, ...]:
+        """The attack with each of its radii."""
+        if self.norm == UNRESTRICTED:
+            return (self.attack,)
+        return tuple(self.attack.replace(eps=eps) for eps in self.eps)
 
 
 def norm_of(attack: Attack) -> str:
-    """The name of the norm that an attack's `eps` is measured in."""
-    return str(getattr(attack, "norm", "linf"))
+    """The name of the norm that an attack's `eps` is measured in, or `UNRESTRICTED`."""
+    return str(getattr(attack, "norm", "linf")) if eps_of(attack) is not None else UNRESTRICTED
+
+
+def eps_of(attack: Attack) -> float | None:
+    """The attack's radius; None of an unrestricted one."""
+    return getattr(attack, "eps", None)
 
 
 def without_eps(attack: Attack) -> str:
     """The attack's spec without `eps`: what all points of a curve share."""
     spec = parse_spec(attack.spec())
-    options = ",".join(f"{key}={value}" for key, value in spec.options if key != "eps")
-    return f"{spec.name}:{options}" if options else spec.name
+    return str(replace(spec, options=tuple((key, value) for key, value in spec.options if key != "eps")))
 
 
 def parse_eps(text: str) -> tuple[float, ...]:
@@ -133,11 +147,11 @@ def specs_and_eps(grids: Sequence[AttackGrid]) -> tuple[list[str], dict[str, tup
     Where the attacks of a norm have different radii, those with a single one name it themselves, and the others have
     the default ones.
     """
-    together = {grid.norm: grid.eps for grid in grids}
+    together = {grid.norm: grid.eps for grid in grids if grid.eps}
     for grid in grids:
         if together.get(grid.norm) != grid.eps:
             together.pop(grid.norm, None)
-    return [grid.label if grid.norm in together or len(grid.eps) > 1 else _with_eps(grid) for grid in grids], together
+    return [grid.label if grid.norm in together or len(grid.eps) != 1 else _with_eps(grid) for grid in grids], together
 
 
 def _with_eps(grid: AttackGrid) -> str:
@@ -157,18 +171,26 @@ def attack_grids(
     for given in attacks:
         attack = parse_attack(given) if isinstance(given, str) else given
         own = not isinstance(given, str) or any(key == "eps" for key, _ in parse_spec(given).options)
-        norm = norm_of(attack)
-        chosen = eps.get(norm) or eps.get("") or ((attack.eps,) if own else default_eps(norm, shape))  # type: ignore[attr-defined]
-        grid = AttackGrid(attack, tuple(value for value in sorted(chosen) if value > 0))
-        if not grid.eps:
+        grid = AttackGrid(attack, _radii(attack, eps, own, shape))
+        if not grid.eps and grid.norm != UNRESTRICTED:
             raise ParameterError(f"{grid.label}: no radius above 0 is given; 0 is the clean accuracy, always shown.")
         if grid.label in grids:
             raise SpecError(f"the attack '{grid.label}' is given twice.")
         grids[grid.label] = grid
     if not grids:
         raise SpecError(f"no attack is given; there are {', '.join(ATTACKS)}.")
-    used = dict.fromkeys(grid.norm for grid in grids.values())
+    used = dict.fromkeys(grid.norm for grid in grids.values() if grid.norm != UNRESTRICTED)
     for norm in eps:
-        if norm and norm not in used:
-            raise SpecError(f"eps: no attack is in {norm}; those asked for are in {', '.join(used)}.")
+        if not used or (norm and norm not in used):
+            found = f"those asked for are in {', '.join(used)}" if used else "those asked for have no radius"
+            raise SpecError(f"eps: no attack is in {norm or 'any norm'}; {found}.")
     return tuple(grids.values())
+
+
+def _radii(attack: Attack, eps: dict[str, tuple[float, ...]], own: bool, shape: Sequence[int]) -> tuple[float, ...]:
+    """The radii above 0 that an attack is tried at; `own` says that its own `eps` goes before the default ones."""
+    norm, radius = norm_of(attack), eps_of(attack)
+    if radius is None:
+        return ()
+    chosen = eps.get(norm) or eps.get("") or ((radius,) if own else default_eps(norm, shape))
+    return tuple(value for value in sorted(chosen) if value > 0)

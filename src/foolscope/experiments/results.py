@@ -18,7 +18,7 @@ from torch import Tensor
 
 from foolscope.attacks import Attack
 from foolscope.experiments.cells import PLAIN
-from foolscope.experiments.grid import norm_of, without_eps
+from foolscope.experiments.grid import UNRESTRICTED, eps_of, norm_of, without_eps
 from foolscope.measure import Proportion, accuracy, per_class
 
 DISTANCES = ("l0", "l1", "l2", "linf", "ssim", "psnr")
@@ -44,25 +44,31 @@ class Record:
         return "adaptive" if self.source == self.victim else "oblivious"
 
     @property
-    def eps(self) -> float:
-        """The attack's radius."""
-        return float(self.attack.eps)  # type: ignore[attr-defined]
+    def eps(self) -> float | None:
+        """The attack's radius; None of an unrestricted attack."""
+        return eps_of(self.attack)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
-    """One point of a curve; `distances`, `forwards` and `backwards` are means over the images attacked.
+class Outcome:
+    """What an attack left of a network; `distances` are means over the images attacked, the passes over all images.
 
     `saved` is the share of successes that survive being saved with 8 bits.
     """
 
-    eps: float
     accuracy: Proportion
     success: Proportion
     saved: Proportion
     distances: dict[str, float | None]
     forwards: float
     backwards: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point(Outcome):
+    """One point of a curve: the outcome at a radius."""
+
+    eps: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +80,16 @@ class Curve:
     defense: str
     mode: str
     points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unrestricted:
+    """What an attack without a radius, such as a filter, left of one network."""
+
+    attack: str
+    defense: str
+    mode: str
+    outcome: Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +108,7 @@ class Sample:
     index: int
     label: int
     attack: str
-    eps: float
+    eps: float | None
     source: str
     image: NDArray[np.float32]
     adversarial: NDArray[np.float32]
@@ -133,12 +149,23 @@ class Results:
     @cached_property
     def curves(self) -> tuple[Curve, ...]:
         """One curve for every attack and way of meeting it: plain, then each defense oblivious and adaptive."""
-        groups: dict[tuple[str, str, str], list[Record]] = {}
+        groups: dict[tuple[str, str, str], list[tuple[float, Record]]] = {}
         for record in self.records:
-            groups.setdefault((without_eps(record.attack), record.victim, record.mode), []).append(record)
+            if record.eps is not None:
+                key = (without_eps(record.attack), record.victim, record.mode)
+                groups.setdefault(key, []).append((record.eps, record))
         return tuple(self._curve(*key, records) for key, records in groups.items())
 
-    def _curve(self, attack: str, victim: str, mode: str, records: list[Record]) -> Curve:
+    @cached_property
+    def unrestricted(self) -> tuple[Unrestricted, ...]:
+        """The attacks without a radius, each as every network meets it."""
+        return tuple(
+            Unrestricted(attack=r.attack.spec(), defense=r.victim, mode=r.mode, outcome=Outcome(**self._outcome(r)))
+            for r in self.records
+            if r.eps is None
+        )
+
+    def _curve(self, attack: str, victim: str, mode: str, records: list[tuple[float, Record]]) -> Curve:
         clean = self.clean_accuracy(victim)
         nothing = Proportion(0, clean.successes)
         untouched: dict[str, float | None] = {**dict.fromkeys(DISTANCES, 0.0), "ssim": 1.0, "psnr": None}
@@ -146,8 +173,8 @@ class Results:
             eps=0.0, accuracy=clean, success=nothing, saved=Proportion(0, 0), distances=untouched,
             forwards=1.0, backwards=0.0,
         )  # fmt: skip
-        points = [self._point(record) for record in sorted(records, key=lambda record: record.eps)]
-        norm = norm_of(records[0].attack)
+        points = [Point(eps=eps, **self._outcome(record)) for eps, record in sorted(records, key=lambda pair: pair[0])]
+        norm = norm_of(records[0][1].attack)
         return Curve(attack=attack, norm=norm, defense=victim, mode=mode, points=(first, *points))
 
     def still_correct(self, record: Record, *, saved: bool = False) -> Tensor:
@@ -155,33 +182,42 @@ class Results:
         column = "prediction_saved" if saved else "prediction"
         return torch.from_numpy(record.arrays[column]) == self.labels
 
-    def _point(self, record: Record) -> Point:
+    def _correct_within(self, record: Record, norm: str, eps: float) -> Tensor:
+        """Which images are still classified right, or were only moved out of the ball: bool (N,)."""
+        correct = self.still_correct(record)
+        if record.eps is not None:
+            return correct
+        moved_out = torch.from_numpy(record.arrays[norm]) > eps
+        return torch.where(moved_out, self.clean_correct(record.victim), correct)
+
+    def _outcome(self, record: Record) -> dict[str, Any]:
+        """The fields of an `Outcome`."""
         correct, before = self.still_correct(record), self.clean_correct(record.victim)
         attacked = ~torch.from_numpy(record.arrays["already"])
         fooled = before & ~correct
-        return Point(
-            eps=record.eps,
-            accuracy=accuracy(correct),
-            success=accuracy(fooled[before]),
-            saved=accuracy(~self.still_correct(record, saved=True)[fooled]),
-            distances={name: _mean(record.arrays[name], attacked) for name in DISTANCES},
-            forwards=float(record.arrays["forwards"].mean()),
-            backwards=float(record.arrays["backwards"].mean()),
-        )
+        return {
+            "accuracy": accuracy(correct),
+            "success": accuracy(fooled[before]),
+            "saved": accuracy(~self.still_correct(record, saved=True)[fooled]),
+            "distances": {name: _mean(record.arrays[name], attacked) for name in DISTANCES},
+            "forwards": float(record.arrays["forwards"].mean()),
+            "backwards": float(record.arrays["backwards"].mean()),
+        }
 
     @cached_property
     def weakest(self) -> tuple[Curve, ...]:
         """Per norm and defense: accuracy where every image meets the attack that is worst for it.
 
-        All attacks up to the radius count, since a smaller ball lies in a larger one; of a defense oblivious and
-        adaptive ones: the number that the defense deserves.
+        All attacks up to the radius count, since a smaller ball lies in a larger one, and unrestricted ones on the
+        images that they leave inside the ball; of a defense oblivious and adaptive ones: the number that it deserves.
         """
         curves = []
-        norms = list(dict.fromkeys(norm_of(record.attack) for record in self.records))
-        for norm in norms:
+        norms = dict.fromkeys(norm_of(record.attack) for record in self.records)
+        for norm in (norm for norm in norms if norm != UNRESTRICTED):
             for victim in self.victims:
-                chosen = [r for r in self.records if r.victim == victim and norm_of(r.attack) == norm]
-                points = [self._weakest_point(victim, eps, chosen) for eps in sorted({r.eps for r in chosen})]
+                chosen = [r for r in self.records if r.victim == victim and norm_of(r.attack) in (norm, UNRESTRICTED)]
+                radii = sorted({record.eps for record in chosen if record.eps is not None})
+                points = [self._weakest_point(victim, norm, eps, chosen) for eps in radii]
                 first = Point(
                     eps=0.0, accuracy=self.clean_accuracy(victim), success=Proportion(0, 0), saved=Proportion(0, 0),
                     distances={}, forwards=1.0, backwards=0.0,
@@ -190,9 +226,9 @@ class Results:
                 curves.append(Curve(attack="all", norm=norm, defense=victim, mode=mode, points=(first, *points)))
         return tuple(curves)
 
-    def _weakest_point(self, victim: str, eps: float, records: list[Record]) -> Point:
-        here = [record for record in records if record.eps <= eps]
-        correct = torch.stack([self.still_correct(record) for record in here]).all(0)
+    def _weakest_point(self, victim: str, norm: str, eps: float, records: list[Record]) -> Point:
+        here = [record for record in records if record.eps is None or record.eps <= eps]
+        correct = torch.stack([self._correct_within(record, norm, eps) for record in here]).all(0)
         before = self.clean_correct(victim)
         return Point(
             eps=eps,
