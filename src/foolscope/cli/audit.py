@@ -12,6 +12,8 @@ from foolscope.cli import console
 from foolscope.cli.options import Data, Device, Folder, Json, Limit, Offline, Precision, Seed, Split
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from foolscope.experiments import AuditProgress, Results
 
 
@@ -116,12 +118,34 @@ def print_tables(results: Results) -> None:
                 continue  # of one attack
             by_eps = {point.eps: point.accuracy for point in curve.points}
             cells = [f"{100 * by_eps[eps].value:.1f}" if eps in by_eps else "" for eps in radii]
-            knows = {"none": "", "oblivious": "no", "adaptive": "yes", "worst case": ""}[curve.mode]
-            made.add_row(
-                "worst of all" if curve.attack == "all" else curve.attack, curve.defense or "none", knows, *cells
-            )
+            name = "worst of all" if curve.attack == "all" else curve.attack
+            made.add_row(name, curve.defense or "none", _KNOWS[curve.mode], *cells)
         out.print(made)
-    widest = max((p.accuracy.high - p.accuracy.low for c in curves for p in c.points), default=0.0)
+    if results.unrestricted:
+        out.print(_unrestricted_table(results))
+    shares = [point.accuracy for curve in curves for point in curve.points]
+    shares += [found.outcome.accuracy for found in results.unrestricted]
+    widest = max((share.high - share.low for share in shares), default=0.0)
     out.print(f"95 % intervals are at most {100 * widest:.1f} points wide; the report has each.", style="dim")
     for warning in results.warnings:
         out.print(f"Warning: {warning.message}", markup=False)
+
+
+_KNOWS = {"none": "", "oblivious": "no", "adaptive": "yes", "worst case": ""}
+"""Whether the attack knows of the defense, by the mode."""
+
+
+def _unrestricted_table(results: Results) -> Table:
+    """What attacks without a radius leave, and how far they move the images."""
+    distances = ("linf", "l2", "ssim")
+    title = "accuracy in % under attacks without a radius, and their mean distances"
+    columns = ("attack", "defense", "attack knows", ">accuracy", *(f">{name}" for name in distances))
+    made = console.table(*columns, title=title)
+    for found in results.unrestricted:
+        means = [found.outcome.distances[name] for name in distances]
+        cells = [
+            f"{100 * found.outcome.accuracy.value:.1f}",
+            *("" if mean is None else f"{mean:.3g}" for mean in means),
+        ]
+        made.add_row(found.attack, found.defense or "none", _KNOWS[found.mode], *cells)
+    return made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from foolscope.attacks import ATTACKS, Attack, parse_attack
@@ -160,7 +160,7 @@ def _with_eps(grid: AttackGrid) -> str:
 
 
 def attack_grids(
-    attacks: Sequence[str | Attack], eps: dict[str, tuple[float, ...]], shape: Sequence[int]
+    attacks: Sequence[str | Attack], eps: Mapping[str, tuple[float, ...]], shape: Sequence[int]
 ) -> tuple[AttackGrid, ...]:
     """Give every attack its radii: those of `eps`, else the one that its spec names, else the default ones.
 
@@ -187,7 +187,7 @@ def attack_grids(
     return tuple(grids.values())
 
 
-def _radii(attack: Attack, eps: dict[str, tuple[float, ...]], own: bool, shape: Sequence[int]) -> tuple[float, ...]:
+def _radii(attack: Attack, eps: Mapping[str, tuple[float, ...]], own: bool, shape: Sequence[int]) -> tuple[float, ...]:
     """The radii above 0 that an attack is tried at; `own` says that its own `eps` goes before the default ones."""
     norm, radius = norm_of(attack), eps_of(attack)
     if radius is None:

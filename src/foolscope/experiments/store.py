@@ -1,16 +1,14 @@
 """The run store: finished work in folders named by what decides it.
 
 A cell is one folder, `<root>/<first two digits>/<SHA-256 of the canonical JSON of its spec>/`, with `cell.json` (spec,
-info, the arrays' digest) and `arrays.npz`.  It is written under a temporary name and moved into place: present means
-done.  A cell whose content does not match its digest is set aside and computed again.
+info, the arrays' digest) and `arrays.npz`.  It is written in a part of the root (see `files`) and moved into place:
+present means done.  A cell whose content does not match its digest is set aside and computed again.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import shutil
-import tempfile
 import uuid
 import zipfile
 from collections.abc import Mapping
@@ -22,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foolscope.errors import StorageError
-from foolscope.files import canonical_json, digest, file_digest, storage_error
+from foolscope.files import canonical_json, digest, file_digest, storage_error, unfinished
 
 SCHEMA = 1
 """Raised when what a cell holds changes its meaning; cells of other schemas are never looked at."""
@@ -80,23 +78,21 @@ class Store:
     def save(self, spec: Mapping[str, Any], arrays: Arrays, info: Mapping[str, Any]) -> None:
         """Write a cell, whole or not at all.  Raises `StorageError`."""
         folder = self.path(spec)
-        temporary: Path | None = None
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(prefix=".part-", dir=self.root))
-            np.savez(temporary / "arrays.npz", allow_pickle=False, **dict(arrays))
-            content = {"spec": dict(spec), "info": dict(info), "digest": file_digest(temporary / "arrays.npz")}
-            (temporary / "cell.json").write_text(json.dumps(content, indent=1))
-            try:
-                temporary.rename(folder)
-            except OSError:
-                if not folder.is_dir():  # another process was first: its cell is as good
-                    raise
+            with unfinished(self.root) as part:
+                cell = part / "cell"
+                cell.mkdir()
+                np.savez(cell / "arrays.npz", allow_pickle=False, **dict(arrays))
+                content = {"spec": dict(spec), "info": dict(info), "digest": file_digest(cell / "arrays.npz")}
+                (cell / "cell.json").write_text(json.dumps(content, indent=1))
+                try:
+                    cell.rename(folder)
+                except OSError:
+                    if not folder.is_dir():  # another process was first: its cell is as good
+                        raise
         except OSError as error:
             raise storage_error(folder, error) from error
-        finally:
-            if temporary is not None:
-                shutil.rmtree(temporary, ignore_errors=True)
 
     def _set_aside(self, folder: Path, error: Exception) -> None:
         place = self.root / "damaged" / f"{folder.name}-{uuid.uuid4().hex[:8]}"
