@@ -2,6 +2,7 @@
 # make test    every check and every test
 # make check   the checks without the tests
 # make format  format the code
+# make docs    write the pages of docs/ that come from the code
 #
 # Each needs Python 3.11 or newer and nothing else: .venv is made and filled as needed, and nothing outside is touched.
 
@@ -11,10 +12,10 @@ WORKERS ?= 2
 BIN := .venv/bin
 QUIET := $(shell [ -t 2 ] || echo --quiet)# at a terminal, pip shows its progress
 INSTALL := $(BIN)/python -m pip install $(QUIET) --disable-pip-version-check --constraint constraints.txt
-CODE := $(wildcard src tests benchmarks)
+CODE := $(wildcard src tests benchmarks docs/generate.py)
 REQUIREMENTS := pyproject.toml constraints.txt
 
-.PHONY: demo test check format
+.PHONY: demo test check format docs
 
 demo: .venv/.ready
 	@echo "== foolscope demo"
@@ -37,6 +38,9 @@ check: .venv/.ready-dev
 format: .venv/.ready-dev
 	@$(BIN)/ruff check --fix-only --exit-zero $(CODE)
 	@$(BIN)/ruff format $(CODE)
+
+docs: .venv/.ready
+	@$(BIN)/python docs/generate.py
 
 # An installation is done again when pyproject.toml or constraints.txt is newer than its stamp.
 

@@ -73,14 +73,23 @@ def test_a_file_is_written_with_its_folders(tmp_path: Path) -> None:
     files.write_bytes(path, b"new")
     assert path.read_bytes() == b"new"
     assert [p.name for p in path.parent.iterdir()] == ["result.json"]
-    assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_others_may_read_a_file_as_the_user_wants(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        files.write_bytes(tmp_path / "file", b"")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == mode
 
 
 def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "weights"
     path.write_bytes(b"old")
     with files.replacing(path) as temporary:
-        assert temporary.parent == tmp_path, "moving is only atomic within one file system"
+        assert temporary.parent.parent == tmp_path, "moving is only atomic within one file system"
         temporary.write_bytes(b"half")
         assert path.read_bytes() == b"old"
         temporary.write_bytes(b"whole")
@@ -99,7 +108,7 @@ def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path: Path, error
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == ([("weights", b"old")] if exists else [])
 
 
-@pytest.mark.parametrize("where", ["mkdir", "write_bytes", "chmod", "replace"])
+@pytest.mark.parametrize("where", ["mkdir", "write_bytes", "replace"])
 def test_a_full_disk_is_one_clear_line(tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "weights"
     path.write_bytes(b"old")
@@ -113,7 +122,7 @@ def test_a_full_disk_is_one_clear_line(tmp_path: Path, where: str, monkeypatch: 
 
 
 def test_a_full_disk_where_the_temporary_file_would_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "mkstemp", failing(FULL))
+    monkeypatch.setattr(tempfile, "mkdtemp", failing(FULL))
     with pytest.raises(StorageError, match=r"^no space left to write .*weights; nothing was changed there\.$"):
         files.write_bytes(tmp_path / "weights", b"new")
     assert list(tmp_path.iterdir()) == []

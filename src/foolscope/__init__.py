@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from foolscope import attacks, data, defenses, errors, experiments, jpeg, measure, models, norms, report
     from foolscope.attacks import Targeted, Untargeted, parse_attack
     from foolscope.data import load_data
-    from foolscope.defenses import defended, parse_defense
+    from foolscope.defenses import defended, parse_defense, parse_detector
     from foolscope.errors import Cancelled, FoolscopeError
     from foolscope.experiments.audit import audit
     from foolscope.experiments.train import train_model as train
@@ -38,6 +38,7 @@ _NAMES = {
     "load_model": ("foolscope.models", "load_model"),
     "parse_attack": ("foolscope.attacks", "parse_attack"),
     "parse_defense": ("foolscope.defenses", "parse_defense"),
+    "parse_detector": ("foolscope.defenses", "parse_detector"),
     "train": ("foolscope.experiments.train", "train_model"),
 }
 
@@ -61,6 +62,7 @@ __all__ = [
     "norms",
     "parse_attack",
     "parse_defense",
+    "parse_detector",
     "report",
     "train",
 ]

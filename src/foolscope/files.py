@@ -1,7 +1,14 @@
-"""Where files live, and how they are written: whole or not at all.
+"""Where files live, whether they may be downloaded, and how they are written: whole or not at all.
 
 `FOOLSCOPE_HOME` (default: the platform's cache folder) holds downloads, decoded data, trainings and results.
-`FOOLSCOPE_DATA`, if set, is a folder that is looked into before anything is downloaded.
+`FOOLSCOPE_DATA`, if set, is a folder that is looked into before anything is downloaded; `FOOLSCOPE_OFFLINE` forbids
+that.
+
+What is being written lies in a folder `.part-MACHINE-...` beside its place, until it is moved there.  A process that is
+killed leaves its part behind, and the next process that writes into the same folder removes it, by this rule: a part
+is an orphan where nobody holds the lock on the file `lock` in it, which the system lets go of with the process, and
+where it was made on this machine or was left alone for a day.  The day is for other machines on the same network
+folder, whose locks may not be seen here, and for systems without such locks.
 """
 
 from __future__ import annotations
@@ -10,14 +17,28 @@ import errno
 import hashlib
 import json
 import os
+import platform
+import re
+import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from foolscope.errors import MissingError, StorageError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_PART = f".part-{re.sub('[^A-Za-z0-9]+', '-', platform.node())[:40]}"
+_LOCK = "lock"
+_DAY = 24 * 60 * 60
 
 
 def home() -> Path:
@@ -42,26 +63,87 @@ def data_folder() -> Path | None:
     return folder
 
 
+def is_offline(offline: bool = False) -> bool:
+    """Whether downloads are forbidden, by the argument or by the environment variable `FOOLSCOPE_OFFLINE`."""
+    return offline or os.environ.get("FOOLSCOPE_OFFLINE", "0") not in ("", "0")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; move it into place at the end, or remove it after an exception.
+    """Yield a path to write to; move what is there to `path` at the end, or remove it after an exception.
 
     Raises `StorageError` where the disk is full or the place cannot be written.
     """
-    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        with unfinished(path.parent) as part:
+            yield part / "content"
+            (part / "content").replace(path)
     except OSError as error:
         raise storage_error(path, error) from error
+
+
+@contextmanager
+def unfinished(folder: Path) -> Iterator[Path]:
+    """Yield a new part in `folder`, and remove at the end what was not moved out of it.
+
+    The first call for a folder removes the orphans there; the module's docstring has the rule.
+    """
+    _sweep(folder.resolve())
+    part, lock = _begin(folder)
+    try:
+        yield part
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        lock.close()
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _begin(folder: Path) -> tuple[Path, IO[bytes]]:
+    """A new part and its lock, which is held until it is closed."""
+    while True:
+        part = Path(tempfile.mkdtemp(prefix=f"{_PART}-", dir=folder))
+        with suppress(FileNotFoundError):  # a sweep came before the lock
+            lock = (part / _LOCK).open("xb")
+            if _take(lock) is not False and (part / _LOCK).exists():
+                return part, lock
+            lock.close()
+
+
+def _take(lock: IO[bytes]) -> bool | None:
+    """Try to lock a file: True, or False where another has it locked, or None where there are no such locks."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # some network file systems
+        return None
+    return True
+
+
+@cache  # a scan of a large folder before each of many writes would take longer than they do
+def _sweep(folder: Path) -> None:
+    for part in folder.glob(".part-*"):
+        with suppress(OSError):  # another user's, or another process is removing it
+            _remove_orphan(part)
+
+
+def _remove_orphan(part: Path) -> None:
+    try:
+        lock = (part / _LOCK).open("r+b")
+    except FileNotFoundError:  # killed before it could lock: the folder is empty, or is not ours and stays
+        part.rmdir()
+        return
+    with lock:  # held until all is gone, or a process that is about to take its new part's lock would not notice
+        free, ours = _take(lock), part.name.rpartition("-")[0] == _PART
+        if (free and ours) or (free is not False and _idle_seconds(part) > _DAY):
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _idle_seconds(part: Path) -> float:
+    """The time since anything in a part changed."""
+    return time.time() - max(path.stat().st_mtime for path in (part, *part.rglob("*")))
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:

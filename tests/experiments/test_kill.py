@@ -1,4 +1,4 @@
-"""kill -9 at any moment, repeat: the results are those of a run that nobody disturbed."""
+"""kill -9 at any moment, repeat: the results are those of a run that nobody disturbed, and nothing else is left."""
 
 from __future__ import annotations
 
@@ -80,6 +80,10 @@ def test_an_audit_that_is_killed_again_and_again_ends_with_the_same_results(tmp_
     def cells() -> int:
         return len(list((tmp_path / "killed" / "store").glob("*/*/cell.json")))
 
+    def orphans() -> list[str]:
+        """The folders, by name, in which something half-written lies."""
+        return [path.parent.name for path in (tmp_path / "killed").rglob(".part-*")]
+
     first = started("killed", "-m", "foolscope")
     end = time.monotonic() + 120
     while cells() < 2 and first.poll() is None and time.monotonic() < end:
@@ -88,11 +92,12 @@ def test_an_audit_that_is_killed_again_and_again_ends_with_the_same_results(tmp_
     first.communicate()
     assert first.returncode == -signal.SIGKILL
     assert 2 <= cells() < 25
-    for moment, at in (("writing", 3), ("after", 4), ("report", 0)):
+    for moment, at, left in (("writing", 3, ["store"]), ("after", 4, []), ("report", 0, ["out"])):
         child = started("killed", "-c", DIES, moment, str(at))
         child.communicate(timeout=120)
         assert child.returncode == -signal.SIGKILL, moment
         assert not (tmp_path / "killed" / "out" / "report.html").exists()
+        assert orphans() == left, "the next process removes what the one before left where it writes"
     assert cells() == 25
     outputs = {}
     for home in ("killed", "whole"):
@@ -103,5 +108,6 @@ def test_an_audit_that_is_killed_again_and_again_ends_with_the_same_results(tmp_
     assert outputs["killed"] == outputs["whole"]
     assert "fgsm" in outputs["whole"]
     assert without_time(tmp_path / "killed" / "out") == without_time(tmp_path / "whole" / "out")
-    names = sorted(path.name for path in (tmp_path / "killed" / "out").iterdir() if not path.name.startswith("."))
+    names = sorted(path.name for path in (tmp_path / "killed" / "out").iterdir())
     assert names == ["report.html", "results.json", "results.parquet"]
+    assert orphans() == []

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foolscope.attacks import FGM, FGSM, PGD, Attack
+from foolscope.experiments.grid import eps_of
 from foolscope.experiments.results import Record, Results, Sample, SanityWarning
+from tests.experiments.unrestricted import Darken
 
 JPEG = "jpeg:quality=50"
 NAMES = ("zero", "one", "two")
 LABELS = np.array([0, 1, 2, 0, 1, 2, 0, 1])
 ATTACKS = (FGSM(eps=0.1), FGSM(eps=0.3), PGD(eps=0.1, steps=20), PGD(eps=0.3, steps=20), FGM(eps=1.5))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Described(Darken):
+    """An attack without a radius that can be named in a report."""
+
+    summary: ClassVar[str] = "less light"
+    source: ClassVar[str] = "nobody"
+
+
+DARKEN = Described(share=0.5)
 
 
 def record(attack: Attack, source: str = "", victim: str = "", fooled: int = 3, seconds: float = 0.5) -> Record:
@@ -51,7 +65,7 @@ def sample(attack: Attack, source: str = "", victims: Sequence[str] = ("",), cha
     adversarial = image.copy()
     adversarial[..., :4] += np.float32(change)
     return Sample(
-        index=0, label=0, attack=attack.spec(), eps=attack.eps, source=source, image=image, adversarial=adversarial,  # type: ignore[attr-defined]
+        index=0, label=0, attack=attack.spec(), eps=eps_of(attack), source=source, image=image, adversarial=adversarial,
         clean_predictions=dict.fromkeys(victims, 0), predictions=dict.fromkeys(victims, 1),
     )  # fmt: skip
 

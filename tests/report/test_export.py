@@ -17,7 +17,7 @@ from foolscope import report
 from foolscope.attacks import FGSM
 from foolscope.experiments.results import SanityWarning
 from foolscope.report.export import timing
-from tests.report.made import JPEG, LABELS, results
+from tests.report.made import DARKEN, JPEG, LABELS, results
 from tests.support import ROOT
 
 DOCUMENTED = (ROOT / "docs" / "results.md").read_text()
@@ -61,6 +61,24 @@ def test_json_says_what_was_found() -> None:
     weakest = {(c["norm"], c["defense"]): c["points"][-1]["accuracy"]["successes"] for c in value["weakest"]}
     assert weakest == {("linf", ""): 2, ("linf", JPEG): 3, ("l2", ""): 2, ("l2", JPEG): 3}
     assert value["samples"][0]["predictions"] == [{"defense": "", "clean": 0, "attacked": 1}]
+
+
+def test_attacks_without_a_radius_have_no_curve_and_no_eps() -> None:
+    made = results(attacks=[FGSM(eps=0.3), DARKEN])
+    value = report.to_json(made)
+    assert {curve["attack"] for curve in value["curves"]} == {"fgsm"}
+    assert [(u["attack"], u["defense"], u["mode"], u["accuracy"]["successes"]) for u in value["unrestricted"]] == [
+        ("darken:share=0.5", "", "none", 2),
+        ("darken:share=0.5", JPEG, "oblivious", 6),
+        ("darken:share=0.5", JPEG, "adaptive", 3),
+    ]
+    assert [run["eps"] for run in value["timing"]["attacks"]] == [0.3, None] * 3
+    assert {key for key in keys(value) if f"`{key}`" not in DOCUMENTED} == set()
+    rows = report.to_table(made).to_pylist()
+    assert {(row["attack"], row["norm"], row["eps"]) for row in rows} == {
+        ("fgsm", "linf", 0.3), ("darken:share=0.5", "", None)
+    }  # fmt: skip
+    assert report.to_table(made).schema == report.to_table(results()).schema
 
 
 def test_no_successes_to_save_is_null() -> None:

@@ -7,18 +7,21 @@ import hashlib
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from foolscope.attacks import FGSM, PGD
-from foolscope.experiments import sanity
+from foolscope.experiments import Store, audit, sanity
 from foolscope.experiments.results import SanityWarning
 from foolscope.report import page
+from foolscope.report.closing import HANDED_OVER
 from foolscope.report.samples import magnified
 from foolscope.report.summary import CHECKS
-from foolscope.report.tables import MOST_CLASSES
-from tests.report.made import JPEG, NAMES, results
+from foolscope.report.tables import MOST_CLASSES, MOST_RADII, bands
+from tests.experiments.networks import digits, digits_lenet, weights_file
+from tests.report.made import DARKEN, JPEG, NAMES, record, results
 
 HOSTILE = '<script>alert("1")</script>&\'"><img src=x onerror=alert(1)>'
 VOID = {"meta", "link", "br", "img", "wbr"}
@@ -139,6 +142,18 @@ def test_summary_says_the_numbers() -> None:
     assert "NetworkNo attackOblivious attackAdaptive attackWeakest" in text
     row = f"{JPEG}87.5 % [52.9, 97.8]75.0 % [40.9, 92.9]fgsm37.5 % [13.7, 69.4]fgsm37.5 % [13.7, 69.4]"
     assert row in text
+    assert "Oblivious and adaptive: under the attack that leaves least, named below the number." in text
+
+
+def test_the_strongest_attack_of_each_meeting_is_named() -> None:
+    made = results(attacks=[FGSM(eps=0.3), PGD(eps=0.3, steps=20)])
+    records = tuple(
+        record(r.attack, r.source, r.victim, {"oblivious": 1, "adaptive": 4}.get(r.mode, 5) + (r.attack.name == name))
+        for r, name in zip(made.records, ("", "", "pgd", "pgd", "fgsm", "fgsm"), strict=True)
+    )
+    text = Reader(page(replace(made, records=records))).text
+    row = f"{JPEG}87.5 % [52.9, 97.8]62.5 % [30.6, 86.3]pgd25.0 % [7.1, 59.1]fgsm25.0 % [7.1, 59.1]"
+    assert row in text
 
 
 def test_without_a_defense_nothing_is_said_of_any() -> None:
@@ -198,6 +213,57 @@ def test_tables_have_what_the_charts_show() -> None:
     levels = results(attacks=[FGSM(eps=4 / 255), FGSM(eps=8 / 255)])
     assert "radius ε in ℓ∞ (units of 1/255)" in Reader(page(levels)).text
     assert "ε = 4/255ε = 8/255" in Reader(page(levels)).text
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "lengths"),
+    [(0, 7, []), (1, 7, [1]), (7, 7, [7]), (8, 7, [4, 4]), (14, 7, [7, 7]), (15, 7, [5, 5, 5]), (13, 6, [4, 4, 5])],
+)
+def test_radii_are_banded_evenly(count: int, most: int, lengths: list[int]) -> None:
+    found = bands(range(count), most)
+    assert [len(band) for band in found] == lengths
+    assert [value for band in found for value in band] == list(range(count))
+
+
+def test_many_radii_go_into_tables_below_each_other() -> None:
+    radii = [round(0.025 * step, 3) for step in range(1, 14)]
+    source = page(results(attacks=[attack for eps in radii for attack in (FGSM(eps=eps), PGD(eps=eps, steps=20))]))
+    found = re.findall(r"<table.*?</table>", source, re.DOTALL)
+    wide = [table for table in found if "ε = 0.025" in table and "Attack</th>" in table]
+    assert len(wide) == 3, "accuracy, costs and what 8 bits keep"
+    for table in found:
+        rows = [re.findall(r'<t[hd][^>]*?(?:colspan="(\d+)")?>', row) for row in table.split("<tr")[1:]]
+        widths = {sum(int(span or 1) for span in row) for row in rows}
+        assert len(widths) == 1
+        assert widths.pop() <= 1 + MOST_RADII
+    text = Reader(source).text
+    for begin, end in (("0", "0.15"), ("0.175", "0.325"), ("0.025", "0.1"), ("0.125", "0.2"), ("0.225", "0.325")):
+        assert f"Radii from {begin} to {end}." in text
+    for eps in radii:
+        assert source.count(f'<th scope="col">ε = {eps:g}</th>') == 3
+
+
+def test_attacks_without_a_radius_have_their_own_rows() -> None:
+    made = results(attacks=[FGSM(eps=0.3), DARKEN])
+    reader = Reader(page(made))
+    assert reader.open == []
+    assert "and 25.0 % [7.1, 59.1] after darken:share=0.5, which has no radius." in reader.text
+    row = f"{JPEG}87.5 % [52.9, 97.8]75.0 % [40.9, 92.9]darken37.5 % [13.7, 69.4]darken37.5 % [13.7, 69.4]"
+    assert row in reader.text
+    assert "darken:share=0.5no defense25.0 % [7.1, 59.1]71.4 % [35.9, 91.8]80.0 % [37.6, 96.4]" in reader.text
+    assert "no defense21.0 / 20.00.5 soblivious21.0 / 20.00.5 s" in reader.text
+    assert "Not checked: iterative against one-step attacks" in reader.text
+    assert "Without a radius" in reader.text
+    assert "darken:share=0.5, oblivious" in reader.text
+
+
+def test_a_page_of_attacks_without_a_radius_alone() -> None:
+    made = results(attacks=[DARKEN])
+    text = Reader(page(made)).text
+    assert "right as they are and 25.0 % [7.1, 59.1] after darken:share=0.5, which has no radius." in text
+    assert "Accuracy against ε" not in text
+    assert "The summary speaks of" not in text
+    assert text.count("darken:share=0.5") >= 7
 
 
 def test_charts_use_the_pages_colors_and_keep_text() -> None:
@@ -263,5 +329,21 @@ def test_how_to_repeat_it_is_said() -> None:
     assert "a" * 64 in text
     assert "b" * 64 in text
     assert "arXiv 1706.06083" in text
-    assert "with the same object" not in text
-    assert "with the same object this Python repeats the audit" in Reader(page(results(command=None))).text
+    assert "handed over" not in text
+
+
+@pytest.mark.parametrize(("model", "data"), [(True, False), (False, True), (True, True)])
+def test_what_was_handed_over_as_an_object_is_said(model: bool, data: bool, tmp_path: Path) -> None:
+    images = digits(4)
+    made = audit(
+        digits_lenet() if model else weights_file(tmp_path),
+        images if data else "digits",
+        ["fgsm:eps=0.1"],
+        limit=None if data else 4,
+        store=Store(tmp_path),
+    )
+    text = Reader(page(made)).text
+    said = [told for told in HANDED_OVER.values() if told in text]
+    assert said == [HANDED_OVER[("model",) * model + ("data",) * data]]
+    for name, given in (("model", model), ("data", data)):
+        assert (f"    {name}," in made.about["python"]) is given

@@ -10,8 +10,9 @@ import typer
 from foolscope.cli.attack import attack
 from foolscope.cli.audit import audit
 from foolscope.cli.demo import demo
+from foolscope.cli.detector import detector
 from foolscope.cli.doctor import doctor
-from foolscope.cli.lists import attacks, datasets, defenses, models
+from foolscope.cli.lists import attacks, datasets, defenses, detectors, models
 from foolscope.cli.train import train
 from foolscope.errors import Cancelled, FoolscopeError
 
@@ -45,7 +46,7 @@ def options(
     """Options of every command."""
 
 
-for command in (demo, audit, attack, train, models, attacks, datasets, defenses, doctor):
+for command in (demo, audit, attack, train, detector, models, attacks, datasets, defenses, detectors, doctor):
     app.command()(command)
 
 

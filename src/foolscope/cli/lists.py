@@ -1,4 +1,4 @@
-"""`foolscope models | attacks | datasets | defenses`: list all, or one with its parameters, defaults and source."""
+"""`foolscope models | attacks | datasets | defenses | detectors`: list all, or one with its parameters and source."""
 
 from __future__ import annotations
 
@@ -55,6 +55,13 @@ def defenses(name: Name = None, json: Json = False) -> None:
     from foolscope.defenses import DEFENSES
 
     _list_or_show(DEFENSES, name, json)
+
+
+def detectors(name: Name = None, json: Json = False) -> None:
+    """List the detectors, or show one: parameters, defaults, source."""
+    from foolscope.defenses import DETECTORS
+
+    _list_or_show(DETECTORS, name, json)
 
 
 def _list_or_show(

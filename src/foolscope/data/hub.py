@@ -20,9 +20,8 @@ from foolscope.data.imageset import ImageSet
 from foolscope.data.parquet import count_rows, find_columns, read_items
 from foolscope.data.source import Dataset
 from foolscope.errors import MissingError, SpecError, nearest
-from foolscope.files import data_folder, home, storage_error
+from foolscope.files import data_folder, home, is_offline, storage_error
 from foolscope.models.model_spec import Status
-from foolscope.models.weight_files import is_offline
 from foolscope.spec import parameter
 
 logger = logging.getLogger("foolscope")

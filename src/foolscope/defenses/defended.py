@@ -6,12 +6,17 @@ from torch import Tensor, fx, nn
 
 from foolscope.defenses.defense import Defense, Transform
 from foolscope.defenses.jpeg import JPEG
+from foolscope.defenses.squeezing import BitDepth, Gaussian, Median, NonLocalMeans, TotalVariation
 from foolscope.errors import InputError
 from foolscope.models.classifier import describe
 from foolscope.registry import Registry
 from foolscope.spec import parse_pipeline
 
-DEFENSES: Registry[type[Transform]] = Registry("defense", "foolscope defenses", {cls.name: cls for cls in (JPEG,)})
+DEFENSES: Registry[type[Transform]] = Registry(
+    "defense",
+    "foolscope defenses",
+    {kind.name: kind for kind in (JPEG, BitDepth, Median, NonLocalMeans, Gaussian, TotalVariation)},
+)
 """Every transform that a spec string can name."""
 
 

@@ -8,15 +8,12 @@ same call after a kill, with more epsilons or with more images, only does what i
 from __future__ import annotations
 
 import logging
-import platform
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from importlib import metadata
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -34,6 +31,7 @@ from foolscope.experiments.cells import (
     clean_spec,
 )
 from foolscope.experiments.grid import AttackGrid, attack_grids, eps_of, parse_eps, parse_eps_by_norm, specs_and_eps
+from foolscope.experiments.provenance import machine, versions
 from foolscope.experiments.results import Record, Results, Sample
 from foolscope.experiments.sanity import clean_warnings, curve_warnings
 from foolscope.experiments.store import Store
@@ -47,7 +45,6 @@ DEFAULT_ATTACKS = ("fgsm", "pgd")
 _log = logging.getLogger("foolscope")
 _CLEAN_PASSES = 3
 _SHOWN = 3
-_PACKAGES = ("foolscope", "torch", "torchvision", "numpy", "pillow", "opencv-python-headless")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -325,16 +322,9 @@ def _about(plan: Audit, asked: Asked) -> dict[str, Any]:
         "precision": plan.precision,
         "command": command(plan, asked),
         "python": python_code(plan, asked),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
-        "machine": {"processor": platform.machine(), "system": platform.system(), "threads": torch.get_num_threads()},
+        "versions": versions(),
+        "machine": machine(),
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _limit(plan: Audit) -> int | None:

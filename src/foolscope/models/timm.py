@@ -16,12 +16,12 @@ from typing import Any, ClassVar
 from torch import nn
 
 from foolscope.errors import CorruptError, InputError, MissingError, SpecError, nearest
-from foolscope.files import data_folder, home, storage_error
+from foolscope.files import data_folder, home, is_offline, storage_error
 from foolscope.models import imagenet
 from foolscope.models.architectures import seeded
 from foolscope.models.classifier import Classifier, Normalize, Resize, Task
 from foolscope.models.model_spec import AUTO, NONE, READY, Model, Status
-from foolscope.models.weight_files import is_offline, require
+from foolscope.models.weight_files import require
 from foolscope.spec import parameter
 
 logger = logging.getLogger("foolscope")

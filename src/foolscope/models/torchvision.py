@@ -24,12 +24,12 @@ import torch
 from torch import nn
 
 from foolscope.errors import CorruptError, MissingError, SpecError, nearest
-from foolscope.files import data_folder, file_digest, home, replacing
+from foolscope.files import data_folder, file_digest, home, is_offline, replacing
 from foolscope.models import imagenet
 from foolscope.models.architectures import seeded
 from foolscope.models.classifier import Classifier, Normalize, Resize, Task
 from foolscope.models.model_spec import AUTO, NONE, READY, Model, Status
-from foolscope.models.weight_files import State, classes_in, fill, is_offline, last_layer, read_checkpoint, read_weights
+from foolscope.models.weight_files import State, classes_in, fill, last_layer, read_checkpoint, read_weights
 from foolscope.spec import parameter
 
 logger = logging.getLogger("foolscope")

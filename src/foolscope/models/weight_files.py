@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,11 +16,6 @@ from foolscope.files import file_digest, replacing
 
 State = Mapping[str, Tensor]
 """Names to tensors, as `state_dict()` gives them."""
-
-
-def is_offline(offline: bool = False) -> bool:
-    """Whether downloads are forbidden, by the argument or by the environment variable `FOOLSCOPE_OFFLINE`."""
-    return offline or os.environ.get("FOOLSCOPE_OFFLINE", "0") not in ("", "0")
 
 
 def require(module: str, extra: str) -> Any:

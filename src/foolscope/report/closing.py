@@ -24,7 +24,8 @@ TERMS = {
     "Adaptive attack": "The attacker knows the defense and differentiates through it; where it has no derivative, the "
     "identity's stands in (straight-through, BPDA: Athalye, Carlini and Wagner 2018, arXiv 1802.00420).",
     "Weakest": "Every image meets the attack of this report that is worst for it, up to this radius; for a defense "
-    "all its attacks count, oblivious and adaptive. It is the number to rely on, and still an upper bound.",
+    "all its attacks count, oblivious and adaptive, and attacks without a radius where they stay inside it. It is the "
+    "number to rely on, and still an upper bound.",
     "SSIM and PSNR": "How alike two images look: structural similarity (Wang et al. 2004), 1 for equal images, and the "
     "peak signal-to-noise ratio in decibels, infinite for equal ones.",
     "8-bit survival": "An attack finds images with any values; a file keeps multiples of 1/255. This is the share of "
@@ -33,14 +34,23 @@ TERMS = {
 """Each term of a report with its meaning."""
 
 
+HANDED_OVER = {
+    ("model",): "The model was handed over as an object: with the same one as model, this Python repeats the audit.",
+    ("data",): "The data were handed over as an object: with the same one as data, this Python repeats the audit.",
+    ("model", "data"): "Model and data were handed over as objects: with the same ones as model and data, this Python "
+    "repeats the audit.",
+}
+"""What is said where no command can repeat an audit, by the arguments that its Python has names for."""
+
+
 def repeat(results: Results) -> Html:
     """The command and the Python that repeat the audit."""
     about, parts = results.about, []
     if about["command"]:
         parts += [tag("h3", "Command line"), tag("pre", tag("code", about["command"]), class_="wrap")]
     else:
-        told = "The model was handed over as an object: with the same object this Python repeats the audit."
-        parts.append(tag("p", told, class_="note"))
+        handed = tuple(name for name in ("model", "data") if f"    {name}," in about["python"].splitlines())
+        parts.append(tag("p", HANDED_OVER[handed], class_="note"))
     parts += [tag("h3", "Python"), tag("pre", tag("code", about["python"]), class_="wrap")]
     told = "The same call takes up finished work from the store, and gives the same numbers without it."
     return join((tag("p", told, class_="note"), *parts))

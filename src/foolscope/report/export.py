@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from foolscope.attacks import Attack
 from foolscope.experiments.grid import norm_of, without_eps
-from foolscope.experiments.results import Curve, Point, Record, Results, Sample
+from foolscope.experiments.results import Curve, Outcome, Point, Record, Results, Sample
 from foolscope.measure import Proportion
 
 if TYPE_CHECKING:
@@ -39,15 +39,19 @@ def to_json(results: Results) -> dict[str, Any]:
         "clean": [
             {
                 "defense": victim,
-                "accuracy": _proportion(results.clean_accuracy(victim)),
+                "accuracy": proportion(results.clean_accuracy(victim)),
                 "per_class": [
-                    {"class_name": name, "accuracy": _proportion(share)}
+                    {"class_name": name, "accuracy": proportion(share)}
                     for name, share in results.class_accuracy(victim)
                 ],
             }
             for victim in results.victims
         ],
         "curves": [_curve(curve) for curve in results.curves],
+        "unrestricted": [
+            {"attack": u.attack, "defense": u.defense, "mode": u.mode, **_outcome(u.outcome)}
+            for u in results.unrestricted
+        ],
         "weakest": [_weakest(curve) for curve in results.weakest],
         "samples": [_sample(sample) for sample in results.samples],
         "timing": timing(results),
@@ -80,7 +84,8 @@ def attack_runs(results: Results) -> list[Record]:
     return list(runs.values())
 
 
-def _proportion(share: Proportion) -> dict[str, Any]:
+def proportion(share: Proportion) -> dict[str, Any]:
+    """A share with its counts and interval."""
     value = share.value if share.trials else None
     ends = {"low": share.low, "high": share.high}
     return {"successes": share.successes, "trials": share.trials, "value": value, **ends}
@@ -97,14 +102,17 @@ def _curve(curve: Curve) -> dict[str, Any]:
 
 
 def _point(point: Point) -> dict[str, Any]:
+    return {"eps": point.eps, **_outcome(point)}
+
+
+def _outcome(found: Outcome) -> dict[str, Any]:
     return {
-        "eps": point.eps,
-        "accuracy": _proportion(point.accuracy),
-        "success": _proportion(point.success),
-        "saved": _proportion(point.saved),
-        "distances": {name: _finite(value) for name, value in point.distances.items()},
-        "forwards": point.forwards,
-        "backwards": point.backwards,
+        "accuracy": proportion(found.accuracy),
+        "success": proportion(found.success),
+        "saved": proportion(found.saved),
+        "distances": {name: _finite(value) for name, value in found.distances.items()},
+        "forwards": found.forwards,
+        "backwards": found.backwards,
     }
 
 
@@ -187,7 +195,7 @@ def _columns(results: Results, record: Record) -> dict[str, Any]:
         "index": np.arange(count, dtype=np.int32),
         "label": results.clean["label"].astype(np.int32),
         "clean_prediction": results.clean[f"prediction_{results.victims.index(record.victim)}"].astype(np.int32),
-        "eps": np.full(count, record.eps),
+        "eps": pa.array([record.eps] * count, pa.float64()),
         "success": fooled.numpy(),
         **{name: arrays[name].astype(np.int32) for name in whole},
         **{name: arrays[name].astype(np.float32) for name in ("l1", "l2", "linf", "ssim")},

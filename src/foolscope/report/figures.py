@@ -30,10 +30,12 @@ _STAND_INS = {
     "#000103": "var(--line)",
     **{f"#0002{number:02x}": f"var(--series-{number})" for number in range(1, SERIES + 1)},
 }
-_INK, _MUTED, _LINE, *_SERIES = _STAND_INS
+INK, MUTED, LINE, *SERIES_COLORS = _STAND_INS
+"""What charts draw with; the page's colors stand in their place."""
+
 _DASHES: dict[str, Any] = {"none": "solid", "oblivious": (0, (5, 2.5)), "adaptive": (0, (1.2, 1.8))}
 _MARKERS = {"none": "o", "oblivious": "s", "adaptive": "^"}
-_TEXT = 12.0
+TEXT = 12.0
 _GAP, _KEY = 14, 24
 
 
@@ -63,13 +65,7 @@ def accuracy_chart(
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    settings: dict[Any, Any] = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": name,
-        "font.size": _TEXT,
-        "text.parse_math": False,
-    }
-    with rc_context(settings):
+    with rc_context(settings(name)):
         figure = Figure(figsize=(width / 72, height / 72), dpi=72)
         frame = _frame(curves, width, height)
         axes = figure.add_axes(frame)
@@ -81,14 +77,19 @@ def accuracy_chart(
         return inline(figure, styles, label)
 
 
+def settings(name: str) -> dict[Any, Any]:
+    """Matplotlib's settings for a chart of this name: text stays text, and equal charts are equal bytes."""
+    return {"svg.fonttype": "none", "svg.hashsalt": name, "font.size": TEXT, "text.parse_math": False}
+
+
 def _cycled(count: int) -> list[str]:
-    return [_SERIES[index % SERIES] for index in range(count)]
+    return [SERIES_COLORS[index % SERIES] for index in range(count)]
 
 
 def _frame(curves: Sequence[Curve], width: int, height: int) -> tuple[float, float, float, float]:
     """The plot's place in shares of the figure: room for the labels at the right, by their longest."""
     longest = max(len(text) for text in _labels(curves))
-    left, right, bottom, top = 50, 0.56 * _TEXT * longest + _GAP + _KEY + 10, 48, 10
+    left, right, bottom, top = 50, 0.56 * TEXT * longest + _GAP + _KEY + 10, 48, 10
     return left / width, bottom / height, max(0.3, 1 - (left + right) / width), 1 - (bottom + top) / height
 
 
@@ -98,14 +99,14 @@ def _draw_axes(axes: Axes, radii: Radii, width: float) -> None:
     axes.set_ylim(0, 100)
     axes.set_xticks(ticks, _tick_labels(ticks, width))
     axes.set_yticks(range(0, 101, 20), [f"{tick} %" for tick in range(0, 101, 20)])
-    axes.set_xlabel(radii.axis, color=_MUTED, labelpad=8)
-    axes.grid(axis="y", color=_LINE, linewidth=1)
+    axes.set_xlabel(radii.axis, color=MUTED, labelpad=8)
+    axes.grid(axis="y", color=LINE, linewidth=1)
     axes.set_axisbelow(True)
-    axes.tick_params(colors=_LINE, labelcolor=_MUTED, length=4)
+    axes.tick_params(colors=LINE, labelcolor=MUTED, length=4)
     axes.tick_params(axis="y", length=0)
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
-        spine.set_color(_LINE)
+        spine.set_color(LINE)
 
 
 def _tick_labels(ticks: Sequence[float], width: float) -> list[str]:
@@ -113,8 +114,8 @@ def _tick_labels(ticks: Sequence[float], width: float) -> list[str]:
     texts = [f"{tick:.4g}" for tick in ticks]
     left = math.inf
     for place in [len(ticks) - 1, 0, *range(len(ticks) - 2, 0, -1)]:
-        center, half = ticks[place] / ticks[-1] * width, 0.32 * _TEXT * len(texts[place]) + 2
-        free = center + half <= left and (place in (0, len(ticks) - 1) or center - half >= 0.7 * _TEXT)
+        center, half = ticks[place] / ticks[-1] * width, 0.32 * TEXT * len(texts[place]) + 2
+        free = center + half <= left and (place in (0, len(ticks) - 1) or center - half >= 0.7 * TEXT)
         texts[place] = texts[place] if free else ""
         left = center - half if free and place else left
     return texts
@@ -143,7 +144,7 @@ def _draw_labels(axes: Axes, curves: Sequence[Curve], colors: dict[str, str], wi
     Lines that end together are named in the order that they run in.  `width` and `height` are the plot's, in pixels.
     """
     ends = [(100 * c.points[-1].accuracy.value, sum(point.accuracy.value for point in c.points)) for c in curves]
-    places = spread(ends, 100 * 1.35 * _TEXT / height)
+    places = spread(ends, 100 * 1.35 * TEXT / height)
     for curve, text, place in zip(curves, _labels(curves), places, strict=True):
         axes.plot(
             [1 + _GAP / width, 1 + (_GAP + _KEY) / width], [place / 100] * 2, transform=axes.transAxes,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import resources
 
 from foolscope.experiments.cells import PLAIN
@@ -17,7 +17,16 @@ from foolscope.report.figures import Styles, accuracy_chart
 from foolscope.report.markup import Html, join, tag
 from foolscope.report.samples import sample_section, shown_note
 from foolscope.report.summary import header, sanity, summary, title
-from foolscope.report.tables import accuracy_table, class_table, cost_table, distance_table, saved_table
+from foolscope.report.tables import (
+    accuracy_table,
+    class_table,
+    cost_table,
+    distance_table,
+    saved_table,
+    unrestricted_cost_table,
+    unrestricted_distance_table,
+    unrestricted_table,
+)
 from foolscope.report.words import NORM_SYMBOLS, Radii, radii_by_norm
 
 _SIZES = {"wide": (836, 380), "narrow": (360, 300)}
@@ -26,15 +35,16 @@ _SIZES = {"wide": (836, 380), "narrow": (360, 300)}
 def page(results: Results) -> str:
     """The whole page; equal results give equal bytes."""
     norms, styles = radii_by_norm(results), Styles()
-    body = join(
-        (
-            header(results),
-            tag("main", summary(results, norms), sanity(results), *_sections(results, norms, styles)),
-            tag("footer", f"Written by foolscope {results.about['versions']['foolscope'] or ''}".strip() + "."),
-        )
-    )
+    main = tag("main", summary(results, norms), sanity(results), *_sections(results, norms, styles))
+    return document(title(results), (header(results), main), styles, results.about["versions"]["foolscope"])
+
+
+def document(name: str, parts: Iterable[Html], styles: Styles, version: str | None) -> str:
+    """A whole page: `name` is its title, `parts` come before its footer, `styles` are those of its charts."""
+    footer = tag("footer", f"Written by foolscope {version or ''}".strip() + ".")
     sheet = resources.files("foolscope.report").joinpath("report.css").read_text("utf-8") + styles.css()
-    return f"<!doctype html>\n{tag('html', _head(title(results), sheet), tag('body', body), lang='en')}\n"
+    body = tag("body", *parts, footer)
+    return f"<!doctype html>\n{tag('html', _head(name, sheet), body, lang='en')}\n"
 
 
 def _head(name: str, sheet: str) -> Html:
@@ -54,12 +64,18 @@ def _head(name: str, sheet: str) -> Html:
 
 def _sections(results: Results, norms: Sequence[Radii], styles: Styles) -> list[Html]:
     charts = [figure for radii in norms for figure in _charts(results, radii, styles)]
+    accuracies = [accuracy_table(results, radii) for radii in norms]
+    costs = [cost_table(results, radii) for radii in norms]
     shapes = [part for radii in norms for part in (distance_table(results, radii), saved_table(results, radii))]
+    if results.unrestricted:
+        accuracies.append(unrestricted_table(results))
+        costs.append(unrestricted_cost_table(results))
+        shapes.append(unrestricted_distance_table(results))
     contents: dict[str, Sequence[Html]] = {
         "Accuracy against ε": charts,
         "Samples": [tag("p", shown_note(results), class_="note"), sample_section(results, norms)],
-        "Accuracy in numbers": [accuracy_table(results, radii) for radii in norms],
-        "Costs": [cost_table(results, radii) for radii in norms],
+        "Accuracy in numbers": accuracies,
+        "Costs": costs,
         "How far the images were moved": shapes,
         "Clean accuracy by class": [class_table(results)],
         "How to repeat this": [repeat(results)],
@@ -67,7 +83,7 @@ def _sections(results: Results, norms: Sequence[Radii], styles: Styles) -> list[
         "What the words mean": [terms()],
         "Where the attacks come from": [papers(results)],
     }
-    return [tag("section", tag("h2", name), *parts) for name, parts in contents.items()]
+    return [tag("section", tag("h2", name), *parts) for name, parts in contents.items() if parts]
 
 
 def _charts(results: Results, radii: Radii, styles: Styles) -> list[Html]:
@@ -82,20 +98,25 @@ def _charts(results: Results, radii: Radii, styles: Styles) -> list[Html]:
 
 
 def _chart(curves: Sequence[Curve], radii: Radii, styles: Styles, name: str) -> Html:
-    """The chart twice, for wide and narrow windows: its text cannot be made smaller with it."""
     label = f"Accuracy against the radius of {radii.norm} attacks; its numbers are in the table of the same norm."
-    drawings = [
-        tag(
-            "div",
-            accuracy_chart(curves, radii, styles, width=width, height=height, name=f"{name}-{kind}", label=label),
-            class_=kind,
-        )
-        for kind, (width, height) in _SIZES.items()
-    ]
     modes = {curve.mode for curve in curves}
     told = "Bands are 95 % intervals."
     if modes != {"none"}:
         adaptive = "dotted with triangles: adaptive attack" if "adaptive" in modes else ""
         kinds = ["Solid with circles: no defense", "dashed with squares: oblivious attack", adaptive]
         told = f"{'; '.join(kind for kind in kinds if kind)}. {told}"
-    return tag("figure", *drawings, tag("figcaption", told), class_="chart")
+
+    def draw(width: int, height: int, kind: str) -> Html:
+        shape = {"width": width, "height": height}
+        return accuracy_chart(curves, radii, styles, **shape, name=f"{name}-{kind}", label=label)
+
+    return drawn_twice(draw, told)
+
+
+def drawn_twice(draw: Callable[[int, int, str], Html], caption: str) -> Html:
+    """A chart for wide and for narrow windows, since its text cannot be made smaller with it.
+
+    `draw` takes width and height in pixels, and the kind of window as a part of the drawing's name.
+    """
+    drawings = [tag("div", draw(width, height, kind), class_=kind) for kind, (width, height) in _SIZES.items()]
+    return tag("figure", *drawings, tag("figcaption", caption), class_="chart")

@@ -15,7 +15,7 @@ from foolscope.experiments.cells import PLAIN
 from foolscope.experiments.grid import norm_of, without_eps
 from foolscope.experiments.results import Results, Sample
 from foolscope.images import encode_png
-from foolscope.report.markup import Html, join, tag
+from foolscope.report.markup import Html, breakable, join, tag
 from foolscope.report.words import NORM_SYMBOLS, Radii, class_name, counted, defense_name
 
 _SMALL = 100
@@ -26,20 +26,26 @@ _MOST_PIXELS = 1_500_000
 
 
 def sample_section(results: Results, norms: Sequence[Radii]) -> Html:
-    """At each norm's reference radius: every image that is shown, then each attack's noise and result."""
-    parts = [_norm_samples(results, radii, _MOST_PIXELS // len(norms)) for radii in norms]
-    if not any(parts):
-        return tag("p", "No image is shown: the network classifies none of the first right.", class_="note")
-    return join(part for part in parts if part)
-
-
-def _norm_samples(results: Results, radii: Radii, budget: int) -> Html:
+    """Every image that is shown, with each attack's noise and result: at each norm's reference radius, then without."""
     attacks = {record.attack.spec(): record.attack for record in results.records}
-    chosen = [
-        (sample, attacks[sample.attack])
-        for sample in results.samples
-        if sample.eps == radii.reference and norm_of(attacks[sample.attack]) == radii.norm
-    ]
+    shown = [(sample, attacks[sample.attack]) for sample in results.samples]
+    groups = {
+        f"{NORM_SYMBOLS.get(radii.norm, radii.norm)}, ε = {radii.text(radii.reference)}": [
+            (sample, attack)
+            for sample, attack in shown
+            if (norm_of(attack), sample.eps) == (radii.norm, radii.reference)
+        ]
+        for radii in norms
+    }
+    groups["Without a radius"] = [(sample, attack) for sample, attack in shown if sample.eps is None]
+    groups = {title: chosen for title, chosen in groups.items() if chosen}
+    if not groups:
+        return tag("p", "No image is shown: the network classifies none of the first right.", class_="note")
+    return join(_group(results, title, chosen, _MOST_PIXELS // len(groups)) for title, chosen in groups.items())
+
+
+def _group(results: Results, title: str, chosen: Sequence[tuple[Sample, Attack]], budget: int) -> Html:
+    """One image after the other, as many as the budget of pixels allows, and at least one."""
     subjects: list[Html] = []
     left = budget
     for index in dict.fromkeys(sample.index for sample, _ in chosen):
@@ -48,9 +54,6 @@ def _norm_samples(results: Results, radii: Radii, budget: int) -> Html:
         if subjects and left < 0:
             break
         subjects.append(_subject(results, mine))
-    if not subjects:
-        return Html("")
-    title = f"{NORM_SYMBOLS.get(radii.norm, radii.norm)}, ε = {radii.text(radii.reference)}"
     return join((tag("h3", title), *subjects))
 
 
@@ -102,8 +105,8 @@ def _plate(
     lines = [tag("span", what, class_="what")]
     for victim, answer in answers.items():
         verdict = "" if answer == label else " (wrong)"
-        seen = f"{defense_name(victim)}: "
-        lines.append(tag("span", seen, tag("b", class_name(results, answer)), verdict, class_="answer"))
+        seen = breakable(defense_name(victim))
+        lines.append(tag("span", seen, ": ", tag("b", class_name(results, answer)), verdict, class_="answer"))
     if told:
         lines.append(tag("span", told, class_="answer"))
     return tag("figure", tag("div", *pictures, class_="pair"), tag("figcaption", *lines), class_="plate")

@@ -68,28 +68,35 @@ def title(results: Results) -> str:
 
 def summary(results: Results, norms: Sequence[Radii]) -> Html:
     """The numbers in plain English, and those of the defenses beside each other."""
-    sentence = tag("p", *_plain_sentence(results, norms))
-    glances = [_glance(results, radii) for radii in norms] if len(results.victims) > 1 else []
-    note = tag(
-        "p",
-        "The summary speaks of ε = 8/255 or 0.3 where an ℓ∞ attack was run there, else of the middle radius. ",
-        "Square brackets hold 95 % intervals in percent.",
-        class_="note",
-    )
+    parts = [tag("p", *_plain_sentence(results, norms))]
+    if len(results.victims) > 1:
+        parts += [_glance(results, radii) for radii in norms]
+        parts += [_unrestricted_glance(results)] if results.unrestricted else []
+    if norms:
+        told = "The summary speaks of ε = 8/255 or 0.3 where an ℓ∞ attack was run there, else of the middle radius. "
+        parts.append(tag("p", told, "Square brackets hold 95 % intervals in percent.", class_="note"))
     heading = tag("h2", "Summary", id="summary")
-    return tag("section", heading, sentence, *glances, note, class_="summary", aria_labelledby="summary")
+    return tag("section", heading, *parts, class_="summary", aria_labelledby="summary")
 
 
 def _plain_sentence(results: Results, norms: Sequence[Radii]) -> list[Html | str]:
     model, images = results.about["model"], counted(results.about["data"]["images"], "image")
+    clauses: list[Sequence[Html | str]] = []
+    free = [found for found in results.unrestricted if found.defense == PLAIN]
+    for radii in norms:
+        attacks = dict.fromkeys(curve.attack for curve in results.curves if curve.norm == radii.norm)
+        worst = "the attack that is worst for it" if len(attacks) + len(free) > 1 else next(iter(attacks))
+        reach = f"ε = {radii.text(radii.reference)} in {NORM_SYMBOLS.get(radii.norm, radii.norm)}"
+        clauses.append(
+            (share_inline(_weakest(results, radii, PLAIN)), f" when each is changed by up to {reach} by {worst}")
+        )
+    if free:
+        strongest = min(free, key=lambda found: found.outcome.accuracy.value)
+        clauses.append((share_inline(strongest.outcome.accuracy), f" after {strongest.attack}, which has no radius"))
     parts: list[Html | str] = [f"{model['spec'] or model['name']} classifies "]
     parts += [share_inline(results.clean_accuracy()), f" of the {images} right as they are"]
-    for place, radii in enumerate(norms):
-        attacks = list(dict.fromkeys(curve.attack for curve in results.curves if curve.norm == radii.norm))
-        worst = "the attack that is worst for it" if len(attacks) > 1 else attacks[0]
-        parts += [" and " if place == len(norms) - 1 else ", ", share_inline(_weakest(results, radii, PLAIN))]
-        reach = f"ε = {radii.text(radii.reference)} in {NORM_SYMBOLS.get(radii.norm, radii.norm)}"
-        parts.append(f" when each is changed by up to {reach} by {worst}")
+    for place, clause in enumerate(clauses, 1):
+        parts += [" and " if place == len(clauses) else ", ", *clause]
     return [*parts, "."]
 
 
@@ -109,31 +116,52 @@ def _weakest(results: Results, radii: Radii, victim: str) -> Proportion:
 def _glance(results: Results, radii: Radii) -> Html:
     """No attack, oblivious attack, adaptive attack, and the weakest of all, one row a network."""
     names = short_names(curve.attack for curve in results.curves if curve.norm == radii.norm)
+    found = [
+        (curve.defense, curve.mode, names[curve.attack], point.accuracy)
+        for curve in results.curves
+        if curve.norm == radii.norm and (point := _at(curve, radii.reference))
+    ]
+    where = f"at ε = {radii.text(radii.reference)} in {NORM_SYMBOLS.get(radii.norm, radii.norm)}"
+    told = "Weakest: every image under the attack that is worst for it."
+    weakest = [_weakest(results, radii, victim) for victim in results.victims]
+    return _beside(results, where, found, told, weakest)
+
+
+def _unrestricted_glance(results: Results) -> Html:
+    """The same for the attacks without a radius; the last column is the lowest of each row."""
+    names = short_names(found.attack for found in results.unrestricted)
+    found = [(u.defense, u.mode, names[u.attack], u.outcome.accuracy) for u in results.unrestricted]
+    lowest = [
+        min((entry[3] for entry in found if entry[0] == victim), key=lambda accuracy: accuracy.value)
+        for victim in results.victims
+    ]
+    return _beside(results, "under attacks without a radius", found, "Lowest: of all of these.", lowest)
+
+
+def _beside(
+    results: Results, where: str, found: Sequence[tuple[str, str, str, Proportion]], told: str, last: list[Proportion]
+) -> Html:
+    """One row a network.  `found` are defense, mode, attack and accuracy; `told` says what the `last` column is."""
     rows = []
-    for victim in results.victims:
+    for victim, final in zip(results.victims, last, strict=True):
         cells = [share(results.clean_accuracy(victim))]
-        if victim == PLAIN:
-            cells += [Html(NONE), Html(NONE)]
-        else:
-            cells += [_lowest(results, radii, victim, mode, names) for mode in ("oblivious", "adaptive")]
-        cells.append(share(_weakest(results, radii, victim)))
-        rows.append(row(defense_name(victim), cells))
-    symbol = NORM_SYMBOLS.get(radii.norm, radii.norm)
-    caption = f"Accuracy at ε = {radii.text(radii.reference)} in {symbol}, with 95 % intervals in percent"
-    heads = ["Network", "No attack", "Oblivious attack", "Adaptive attack", "Weakest"]
+        for mode in ("oblivious", "adaptive"):
+            here = [entry[2:] for entry in found if entry[:2] == (victim, mode)]
+            cells.append(Html(NONE) if victim == PLAIN else _lowest(mode, here))
+        rows.append(row(defense_name(victim), [*cells, share(final)]))
+    caption = (
+        f"Accuracy {where}, with 95 % intervals in percent. Oblivious and adaptive: under the attack that leaves "
+        f"least, named below the number. {told}"
+    )
+    heads = ["Network", "No attack", "Oblivious attack", "Adaptive attack", told.partition(":")[0]]
     return tag("div", table(caption, heads, [rows]), class_="glance")
 
 
-def _lowest(results: Results, radii: Radii, victim: str, mode: str, names: dict[str, str]) -> Html:
+def _lowest(mode: str, found: Sequence[tuple[str, Proportion]]) -> Html:
     """The lowest accuracy that one attack leaves in a mode, and that attack's name."""
-    found = []
-    for curve in results.curves:
-        point = _at(curve, radii.reference)
-        if (curve.norm, curve.defense, curve.mode) == (radii.norm, victim, mode) and point:
-            found.append((point.accuracy.value, names[curve.attack], point.accuracy))
     if not found:
         return join((NONE, tag("span", "it gives no gradients", class_="by") if mode == "adaptive" else ""))
-    _, name, lowest = min(found, key=lambda entry: entry[0])
+    name, lowest = min(found, key=lambda entry: entry[1].value)
     return join((share(lowest), tag("span", name, class_="by")))
 
 
@@ -162,7 +190,8 @@ def _idle_checks(results: Results) -> dict[str, str]:
         idle["zero-gradient"] = "Not checked: zero gradients, because the model gives no gradients."
     passes: dict[str, set[bool]] = {}
     for record in results.records:
-        passes.setdefault(norm_of(record.attack), set()).add(record.attack.passes > 1)
+        if record.eps is not None:
+            passes.setdefault(norm_of(record.attack), set()).add(record.attack.passes > 1)
     if not any(len(kinds) == 2 for kinds in passes.values()):
         idle["iterative-weaker"] = (
             "Not checked: iterative against one-step attacks, because no norm has both (add fgsm or fgm beside pgd)."

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
-from foolscope.experiments.grid import norm_of, without_eps
-from foolscope.experiments.results import DISTANCES, Curve, Point, Results
+from foolscope.experiments.grid import UNRESTRICTED, norm_of, without_eps
+from foolscope.experiments.results import DISTANCES, Curve, Outcome, Point, Record, Results
 from foolscope.measure import Proportion
 from foolscope.report.export import attack_runs
 from foolscope.report.markup import Html, breakable, join, tag
@@ -25,6 +27,10 @@ from foolscope.report.words import (
 MOST_CLASSES = 20
 """So many classes the per-class table shows; of more, the worst."""
 
+MOST_RADII = 7
+"""So many columns of radii a table has, as many as paper and a window hold; more go into further tables below it."""
+
+_RUN_ONCE = "An oblivious attack is run once for all defenses."
 _DISTANCE_HEADS = {**NORM_SYMBOLS, "ssim": "SSIM", "psnr": "PSNR (dB)"}
 
 
@@ -57,17 +63,15 @@ def _group(title: str, columns: int, rows: Iterable[Html]) -> list[Html]:
     return [head, *rows]
 
 
-def _matrix(
-    curves: Sequence[Curve], radii: Sequence[float], cell: Callable[[Point], Html | str], extra: Sequence[str] = ()
-) -> list[list[Html]]:
+def _matrix(curves: Sequence[Curve], radii: Sequence[float], cell: Callable[[Point], Html | str]) -> list[list[Html]]:
     """Groups of rows, one group an attack and one row a curve; one column a radius that `radii` names."""
     groups = []
     for attack in dict.fromkeys(curve.attack for curve in curves):
         rows = []
         for curve in curves:
             if curve.attack == attack:
-                rows.append(row(meeting(curve), _along(curve, radii, cell)))
-        groups.append(_group(attack, 1 + len(radii) + len(extra), rows))
+                rows.append(row(meeting(curve.defense, curve.mode), _along(curve, radii, cell)))
+        groups.append(_group(attack, 1 + len(radii), rows))
     return groups
 
 
@@ -76,47 +80,137 @@ def _along(curve: Curve, radii: Sequence[float], cell: Callable[[Point], Html | 
     return [cell(points[eps]) if eps in points else NONE for eps in radii]
 
 
+def bands(values: Sequence[float], most: int) -> list[Sequence[float]]:
+    """The values in runs of at most `most`, which are of the same length or differ by one."""
+    count = math.ceil(len(values) / most)
+    return [values[len(values) * band // count : len(values) * (band + 1) // count] for band in range(count)]
+
+
+def _banded(
+    caption: str,
+    radii: Radii,
+    values: Sequence[float],
+    body: Callable[[Sequence[float]], list[list[Html]]],
+    *,
+    last: str | None = None,
+    kind: str | None = None,
+) -> Html:
+    """A table with a column for each radius and perhaps a last one; several, one below the other, of many radii."""
+    runs = bands(values, MOST_RADII - (last is not None))
+    parts = []
+    for run in runs:
+        told = f"{caption} Radii from {radii.text(run[0])} to {radii.text(run[-1])}."
+        heads = ["Attack", *(f"ε = {radii.text(eps)}" for eps in run), *([last] if last else [])]
+        parts.append(table(told if len(runs) > 1 else caption, heads, body(run), kind))
+    return join(parts)
+
+
 def accuracy_table(results: Results, radii: Radii) -> Html:
     """Accuracy with intervals of every attack at every radius, and of the weakest over all attacks."""
     curves = [curve for curve in results.curves if curve.norm == radii.norm]
-    values = (0.0, *radii.values)
-    groups = _matrix(curves, values, lambda point: share(point.accuracy))
-    if len({curve.attack for curve in curves}) > 1 or len(results.victims) > 1:
-        rows = [
-            row(defense_name(curve.defense), _along(curve, values, lambda point: share(point.accuracy)), "strong")
-            for curve in results.weakest
-            if curve.norm == radii.norm
-        ]
-        groups.append(_group("Weakest: every image under the attack that is worst for it", 1 + len(values), rows))
+
+    def body(values: Sequence[float]) -> list[list[Html]]:
+        groups = _matrix(curves, values, lambda point: share(point.accuracy))
+        if len({curve.attack for curve in curves}) > 1 or len(results.victims) > 1 or results.unrestricted:
+            rows = [
+                row(defense_name(curve.defense), _along(curve, values, lambda point: share(point.accuracy)), "strong")
+                for curve in results.weakest
+                if curve.norm == radii.norm
+            ]
+            groups.append(_group("Weakest: every image under the attack that is worst for it", 1 + len(values), rows))
+        return groups
+
     symbol = NORM_SYMBOLS.get(radii.norm, radii.norm)
-    heads = ["Attack", *(f"ε = {radii.text(eps) if eps else 0}" for eps in values)]
     caption = f"Accuracy under {symbol} attacks, with 95 % intervals in percent. ε = 0 is the clean accuracy."
-    return table(caption, heads, groups)
+    return _banded(caption, radii, (0.0, *radii.values), body)
+
+
+def unrestricted_table(results: Results) -> Html:
+    """What the attacks without a radius leave: accuracy, success, and what of it an 8-bit file keeps."""
+    caption = (
+        "Accuracy under attacks that no radius bounds, with 95 % intervals in percent; the share of the images "
+        "classified right untouched that each makes wrong; and of these the share that is still wrong once it is saved "
+        "with 8 bits a channel."
+    )
+
+    def cells(found: Outcome) -> list[Html]:
+        return [share(found.accuracy), share(found.success), share(found.saved)]
+
+    return table(caption, ["Attack", "Accuracy", "Success", "Kept in 8 bits"], _unrestricted_groups(results, cells, 4))
+
+
+def unrestricted_distance_table(results: Results) -> Html:
+    """How far the attacks without a radius move the images."""
+    caption = "Attacks without a radius: mean distances over the images that were attacked. ℓ0 counts pixels."
+
+    def cells(found: Outcome) -> list[str]:
+        return [number(found.distances.get(name)) for name in DISTANCES]
+
+    groups = _unrestricted_groups(results, cells, 1 + len(DISTANCES))
+    return table(caption, ["Attack", *(_DISTANCE_HEADS[name] for name in DISTANCES)], groups, kind="dense")
+
+
+def _unrestricted_groups(
+    results: Results, cells: Callable[[Outcome], Sequence[Html | str]], columns: int
+) -> list[list[Html]]:
+    """Groups of rows, one group an attack without a radius and one row for each network that meets it."""
+    attacks: dict[str, list[Html]] = {}
+    for found in results.unrestricted:
+        attacks.setdefault(found.attack, []).append(row(meeting(found.defense, found.mode), cells(found.outcome)))
+    return [_group(attack, columns, rows) for attack, rows in attacks.items()]
 
 
 def cost_table(results: Results, radii: Radii) -> Html:
-    """Forwards and backwards per image of every attack that was run, and its seconds in total."""
+    """Forwards and backwards per image of every attack in a norm, and the seconds that its radii took together."""
     runs = [run for run in attack_runs(results) if norm_of(run.attack) == radii.norm]
-    groups = []
-    for attack in dict.fromkeys(without_eps(run.attack) for run in runs):
-        rows = []
-        mine = [run for run in runs if without_eps(run.attack) == attack]
-        for victim, mode in dict.fromkeys((run.victim, run.mode) for run in mine):
-            curve = next(c for c in results.curves if (c.attack, c.defense, c.mode) == (attack, victim, mode))
-            seconds = sum(run.seconds for run in mine if (run.victim, run.mode) == (victim, mode))
-            head = "oblivious" if mode == "oblivious" else meeting(curve)
-            rows.append(row(head, [*_along(curve, radii.values, _passes), duration(seconds)]))
-        groups.append(_group(attack, 2 + len(radii.values), rows))
+    curves = {(curve.attack, curve.defense, curve.mode): curve for curve in results.curves}
     caption = (
         f"Costs of {NORM_SYMBOLS.get(radii.norm, radii.norm)} attacks: forward / backward passes an image (mean over "
-        "all images), and the time that all radii took together. An oblivious attack is run once for all defenses."
+        f"all images), and the time that all radii took together. {_RUN_ONCE}"
     )
-    heads = ["Attack", *(f"ε = {radii.text(eps)}" for eps in radii.values), "Time"]
-    return table(caption, heads, groups, kind="dense")
+
+    def body(values: Sequence[float]) -> list[list[Html]]:
+        return _cost_groups(runs, partial(cells, values), 2 + len(values))
+
+    def cells(values: Sequence[float], mine: Sequence[Record]) -> list[Html | str]:
+        curve = curves[without_eps(mine[0].attack), mine[0].victim, mine[0].mode]
+        return [*_along(curve, values, _passes), duration(sum(run.seconds for run in mine))]
+
+    return _banded(caption, radii, radii.values, body, last="Time", kind="dense")
 
 
-def _passes(point: Point) -> str:
-    return f"{number(point.forwards)} / {number(point.backwards)}"
+def unrestricted_cost_table(results: Results) -> Html:
+    """Forwards and backwards per image of every attack without a radius, and its seconds."""
+    runs = [run for run in attack_runs(results) if norm_of(run.attack) == UNRESTRICTED]
+    outcomes = {(found.attack, found.defense, found.mode): found.outcome for found in results.unrestricted}
+    caption = (
+        "Costs of attacks without a radius: forward / backward passes an image (mean over all images), and the time. "
+        f"{_RUN_ONCE}"
+    )
+
+    def cells(mine: Sequence[Record]) -> list[Html | str]:
+        (run,) = mine
+        return [_passes(outcomes[run.attack.spec(), run.victim, run.mode]), duration(run.seconds)]
+
+    return table(caption, ["Attack", "Passes", "Time"], _cost_groups(runs, cells, 3), kind="dense")
+
+
+def _cost_groups(
+    runs: Sequence[Record], cells: Callable[[Sequence[Record]], list[Html | str]], columns: int
+) -> list[list[Html]]:
+    """A group of rows for each attack, and a row for each way of meeting a network, of the runs at all radii."""
+    attacks: dict[str, dict[str, list[Record]]] = {}
+    for run in runs:
+        head = run.mode if run.mode == "oblivious" else meeting(run.victim, run.mode)
+        attacks.setdefault(without_eps(run.attack), {}).setdefault(head, []).append(run)
+    return [
+        _group(attack, columns, [row(head, cells(mine)) for head, mine in met.items()])
+        for attack, met in attacks.items()
+    ]
+
+
+def _passes(found: Outcome) -> str:
+    return f"{number(found.forwards)} / {number(found.backwards)}"
 
 
 def distance_table(results: Results, radii: Radii) -> Html:
@@ -133,7 +227,7 @@ def distance_table(results: Results, radii: Radii) -> Html:
             for point in curve.points
             if point.eps > 0
         ]
-        groups.append(_group(f"{curve.attack}, {meeting(curve)}", 2 + len(DISTANCES), rows))
+        groups.append(_group(f"{curve.attack}, {meeting(curve.defense, curve.mode)}", 2 + len(DISTANCES), rows))
     caption = (
         f"{NORM_SYMBOLS.get(radii.norm, radii.norm)} attacks: success, and mean distances over the images that were "
         "attacked (those misclassified untouched are left alone). ℓ0 counts pixels."
@@ -145,12 +239,13 @@ def distance_table(results: Results, radii: Radii) -> Html:
 def saved_table(results: Results, radii: Radii) -> Html:
     """The share of successes that an 8-bit file keeps."""
     curves = [curve for curve in results.curves if curve.norm == radii.norm]
-    groups = _matrix(curves, radii.values, lambda point: share(point.saved))
     caption = (
         f"{NORM_SYMBOLS.get(radii.norm, radii.norm)} attacks: of the images that fool the network, the share that "
         f"still does once it is saved with 8 bits a channel. {NONE}: none fooled it."
     )
-    return table(caption, ["Attack", *(f"ε = {radii.text(eps)}" for eps in radii.values)], groups)
+    return _banded(
+        caption, radii, radii.values, lambda values: _matrix(curves, values, lambda point: share(point.saved))
+    )
 
 
 def class_table(results: Results) -> Html:

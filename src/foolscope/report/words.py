@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from foolscope.experiments.results import Curve, Results
+from foolscope.experiments.results import Results
 from foolscope.measure import Proportion
 from foolscope.spec import format_value
 
@@ -38,8 +38,8 @@ class Radii:
         return value * _LEVELS if self.in_levels else value
 
     def text(self, value: float) -> str:
-        """A radius as the tables show it: `8/255`, `0.3`."""
-        return f"{round(value * _LEVELS)}/255" if self.in_levels else format_value(value)
+        """A radius as the tables show it: `8/255`, `0.3`, `0`."""
+        return f"{round(value * _LEVELS)}/255" if self.in_levels and value else format_value(value)
 
     @property
     def axis(self) -> str:
@@ -76,9 +76,9 @@ def defense_name(spec: str) -> str:
     return spec or "no defense"
 
 
-def meeting(curve: Curve) -> str:
-    """How a curve's network meets the attack: 'no defense', 'jpeg:quality=50, oblivious'."""
-    return f"{curve.defense}, {curve.mode}" if curve.defense else "no defense"
+def meeting(defense: str, mode: str) -> str:
+    """How a network meets an attack: 'no defense', 'jpeg:quality=50, oblivious'."""
+    return f"{defense}, {mode}" if defense else defense_name(defense)
 
 
 def short_names(attacks: Iterable[str]) -> dict[str, str]:

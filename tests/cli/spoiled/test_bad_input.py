@@ -12,18 +12,8 @@ from PIL import Image
 import foolscope as fs
 from foolscope.errors import InputError
 from tests.cli.running import Program
-from tests.experiments.networks import Linear, digits, digits_lenet, weights_file
-from tests.spoiled import audit, prepared, unchanged, unchanged_but_decoded
-
-
-@pytest.fixture
-def program(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
-    return prepared(capsys, tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def net(tmp_path: Path) -> str:
-    return weights_file(tmp_path)
+from tests.cli.spoiled.checks import audit, unchanged, unchanged_but_decoded
+from tests.experiments.networks import Linear, digits, digits_lenet
 
 
 @pytest.mark.parametrize(

@@ -19,18 +19,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tests.cli.running import Program
-from tests.experiments.networks import weights_file
-from tests.spoiled import audit, prepared, unchanged
-
-
-@pytest.fixture
-def program(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
-    return prepared(capsys, tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def net(tmp_path: Path) -> str:
-    return weights_file(tmp_path)
+from tests.cli.spoiled.checks import audit, unchanged
 
 
 def parquet(content: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch, image: bytes | None = None) -> Path:
