@@ -100,7 +100,6 @@ def test_a_chain_applies_from_left_to_right(images: Tensor) -> None:
 
 
 def test_every_registered_defense_keeps_the_contract(images: Tensor) -> None:
-    assert list(DEFENSES) == ["jpeg"]
     for name, kind in DEFENSES.items():
         defense = parse_defense(name)
         assert defense.transforms == (kind(),)
