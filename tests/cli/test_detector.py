@@ -142,6 +142,8 @@ def test_the_detectors_are_listed(program: Program) -> None:
 
 
 ONE_OF_TWO = "name a data set with --data, or image files to look at: one of the two."
+FILES = "image files are looked at with a saved detector, --use FILE, and without --attack."
+AS_SAVED = "--use takes the detector as it was saved: leave out --detector, --rate and --out."
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,11 @@ ONE_OF_TWO = "name a data set with --data, or image files to look at: one of the
     [
         ([], ONE_OF_TWO),
         (["a.png", "--data", "digits"], ONE_OF_TWO),
-        (["a.png"], "image files are looked at with a calibrated detector: name its file with --use."),
+        (["a.png"], FILES),
+        (["a.png", "--use", "detector.json", "--attack", "pgd"], FILES),
+        (["--data", "digits", "--use", "detector.json", "--out", "x.json"], AS_SAVED),
+        (["--data", "digits", "--use", "detector.json", "--rate", "0.1"], AS_SAVED),
+        (["--data", "digits", "--use", "detector.json", "--detector", "fs:squeezers=bits"], AS_SAVED),
         (
             ["--data", "digits", "--detector", "fs:threshold=1"],
             "calibrating finds the threshold: leave it out of --detector 'fs:threshold=1'.",

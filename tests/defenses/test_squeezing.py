@@ -273,10 +273,31 @@ def test_blocks_of_rows_and_images_do_not_show(monkeypatch: pytest.MonkeyPatch) 
     images = pictures(5, 3, 70, 19)
     whole = parse_defense("nlm:strength=10")(images)
     monkeypatch.setattr(nlm, "_BLOCK_PIXELS", 19)
-    blocks = list(nlm._blocks(5, 70, 19, threads=2))
-    assert blocks[:3] == [(slice(0, 1), slice(0, 32)), (slice(0, 1), slice(32, 64)), (slice(0, 1), slice(64, 70))]
-    assert len(blocks) == 15
     assert torch.equal(parse_defense("nlm:strength=10")(images), whole)
+
+
+@pytest.mark.parametrize(
+    ("count", "height", "threads", "sizes"),
+    [
+        (200, 32, 1, [(100, 32)] * 2),
+        (200, 32, 2, [(100, 32)] * 2),
+        (300, 32, 2, [(75, 32)] * 4),
+        (3, 32, 2, [(2, 32), (1, 32)]),
+        (1, 300, 2, [(1, 150)] * 2),  # so that one photograph keeps both threads busy
+        (1, 40, 2, [(1, 32), (1, 8)]),
+        (1, 7000, 1, [(1, 3200), (1, 3200), (1, 600)]),
+        (0, 32, 2, []),
+    ],
+)
+def test_blocks_fit_the_cache_and_keep_every_thread_busy(
+    count: int, height: int, threads: int, sizes: list[tuple[int, int]]
+) -> None:
+    blocks = list(nlm._blocks(count, height, 32, threads))
+    assert [tuple(part.stop - part.start for part in block) for block in blocks] == sizes
+    pixels = torch.zeros(count, height)
+    for block in blocks:
+        pixels[block] += 1
+    assert (pixels == 1).all()
 
 
 def test_large_images_come_out_of_opencv_alike() -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from foolscope.defenses.detector import CalibratedDetector
     from foolscope.models.engine import Engine
 
+_DETECTOR, _RATE = "fs", 0.05
+
 
 def detector(
     model: Annotated[str, typer.Argument(help="Model: 'foolscope models' lists them.")],
@@ -30,8 +32,8 @@ def detector(
     ] = None,
     detector: Annotated[
         str, typer.Option("--detector", help="Detector to calibrate: 'foolscope detectors' lists them.")
-    ] = "fs",
-    rate: Annotated[float, typer.Option("--rate", help="Share of clean images that may be detected.")] = 0.05,
+    ] = _DETECTOR,
+    rate: Annotated[float, typer.Option("--rate", help="Share of clean images that may be detected.")] = _RATE,
     attack: Annotated[
         list[str] | None, typer.Option("--attack", help="Judge it on this attack's images. May be repeated.")
     ] = None,
@@ -60,8 +62,10 @@ def detector(
     check_device(device)
     if bool(images) == bool(data):
         raise SpecError("name a data set with --data, or image files to look at: one of the two.")
-    if images and use is None:
-        raise SpecError("image files are looked at with a calibrated detector: name its file with --use.")
+    if images and (use is None or attack):
+        raise SpecError("image files are looked at with a saved detector, --use FILE, and without --attack.")
+    if use and (out or detector != _DETECTOR or rate != _RATE):
+        raise SpecError("--use takes the detector as it was saved: leave out --detector, --rate and --out.")
     chosen = parse_detector(detector)
     if chosen.threshold is not None:
         raise SpecError(f"calibrating finds the threshold: leave it out of --detector '{detector}'.")

@@ -64,7 +64,7 @@ class Detector(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSqueezing(Parameters):
-    """Feature squeezing; see the module's docstring.
+    """How far the softmax moves when the image is squeezed.
 
     `squeezers` are defenses joined by ';', each a spec or several joined by '|'.  'usual' stands for those of the paper
     by the images' shape; see `usual`.  Raises `SpecError` and `ParameterError` for squeezers that do not parse.

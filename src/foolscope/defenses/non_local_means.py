@@ -80,9 +80,12 @@ def _denoised(levels: NDArray[Any], search: int, patch: int, strength: float) ->
 
 
 def _blocks(count: int, height: int, width: int, threads: int) -> Iterator[tuple[slice, slice]]:
-    """Images and rows that are worked on together: few enough pixels for the cache, and something for every thread."""
-    together = max(1, min(_BLOCK_PIXELS // (height * width), -(-count // threads))) if count else 1
-    lines = max(_FEWEST_ROWS, _BLOCK_PIXELS // width)
+    """Images and rows that are worked on together: few enough pixels for the cache, and as much for every thread."""
+    if not count:
+        return
+    most = threads * max(1, _BLOCK_PIXELS // (height * width))
+    together = math.ceil(count / (threads * math.ceil(count / most)))
+    lines = max(_FEWEST_ROWS, min(_BLOCK_PIXELS // width, math.ceil(count * height / threads)))
     for image, line in itertools.product(range(0, count, together), range(0, height, lines)):
         yield slice(image, min(image + together, count)), slice(line, min(line + lines, height))
 
@@ -101,6 +104,7 @@ class _Weights:
 
 @functools.lru_cache(maxsize=32)
 def _weights(search: int, patch: int, strength: float, channels: int) -> _Weights:
+    """OpenCV's fixed-point weights, in which the search window's sum of 255 w just fits into 31 bits."""
     one = _LARGEST_INT // (search * search * 255)
     shift = math.ceil(math.log2(patch * patch))
     ratio = (1 << shift) / (patch * patch)
@@ -224,6 +228,7 @@ class _Block:
         return weight
 
     def _array(self, name: str, *shape: int) -> NDArray[Any]:
+        """Scratch memory, whose content is lost when the name is asked for again."""
         return self._shaped(self.memory[name], *shape)
 
     def _shaped(self, memory: NDArray[Any], *shape: int) -> NDArray[Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -23,8 +24,11 @@ from foolscope.errors import ParameterError
 from foolscope.images import check_images, from_uint8, to_uint8
 from foolscope.spec import parameter
 
-_CHUNK_VALUES = 28_000
-"""Values that are worked on together: they stay in the cache, and torch leaves so few to one thread."""
+_CHUNK_VALUES = 32_767
+"""Values that are worked on together, with borders: the most that torch leaves to one thread.
+
+They stay in the cache, and no threads are woken for microseconds of work, which takes long where processors are busy.
+"""
 
 _TRUNCATE = 4.0
 _TV_STEP = 0.25
@@ -49,7 +53,7 @@ class BitDepth(Transform):
     def apply(self, images: Tensor) -> Tensor:
         """The rounded images: float32 (N, C, H, W), no gradient."""
         steps = 2**self.depth - 1
-        return check_images(images).detach().mul(steps).round_().div_(steps)
+        return _in_chunks(check_images(images).detach(), 0, lambda chunk: chunk.mul(steps).round_().div_(steps))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +75,7 @@ class Median(Transform):
     def apply(self, images: Tensor) -> Tensor:
         """The smoothed images: float32 (N, C, H, W), no gradient, every value one of the channel's own."""
         source = check_images(images).detach()
-        return _like(images, torch.cat([_median(chunk, self.size) for chunk in _chunks(source)]))
+        return _in_chunks(source, self.size - 1, lambda chunk: _median(chunk, self.size))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +104,7 @@ class NonLocalMeans(Transform):
     def apply(self, images: Tensor) -> Tensor:
         """The denoised images: float32 (N, C, H, W), multiples of 1/255, no gradient."""
         levels = denoise(to_uint8(check_images(images)), self.search, self.patch, self.strength)
-        return _like(images, from_uint8(levels).to(images.device))
+        return torch.empty_like(images, requires_grad=False).copy_(from_uint8(levels))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +124,8 @@ class Gaussian(Transform):
 
     def apply(self, images: Tensor) -> Tensor:
         """The blurred images: float32 (N, C, H, W), differentiable."""
-        blurred = [_blurred(chunk, self.sigma) for chunk in _chunks(check_images(images))]
-        return _like(images, torch.cat(blurred).clamp(0, 1))
+        radius = int(_TRUNCATE * self.sigma + 0.5)
+        return _in_chunks(check_images(images), 2 * radius, lambda chunk: _blurred(chunk, self.sigma, radius))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,20 +150,17 @@ class TotalVariation(Transform):
     def apply(self, images: Tensor) -> Tensor:
         """The flattened images: float32 (N, C, H, W), no gradient."""
         source = check_images(images).detach()
-        flat = [_total_variation(chunk, self.weight, self.steps) for chunk in _chunks(source)]
-        return _like(images, torch.cat(flat).clamp_(0, 1))
+        return _in_chunks(source, 0, lambda chunk: _total_variation(chunk, self.weight, self.steps))
 
 
-def _chunks(images: Tensor) -> tuple[Tensor, ...]:
-    """The images a few at a time, at least one chunk."""
-    values = images.shape[1] * images.shape[2] * images.shape[3]
-    return torch.split(images, max(1, _CHUNK_VALUES // max(1, values)))
-
-
-def _like(images: Tensor, result: Tensor) -> Tensor:
-    """`result` in the memory format of `images`."""
-    last = not images.is_contiguous() and images.is_contiguous(memory_format=torch.channels_last)
-    return result.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+def _in_chunks(images: Tensor, border: int, squeeze: Callable[[Tensor], Tensor]) -> Tensor:
+    """What `squeeze` makes of the images, a few at a time; it adds `border` rows and columns to them."""
+    channels, height, width = images.shape[1:]
+    size = max(1, _CHUNK_VALUES // (channels * (height + border) * (width + border) or 1))
+    out = torch.empty_like(images, requires_grad=False)
+    for begin in range(0, len(images), size):
+        out[begin : begin + size] = squeeze(images[begin : begin + size])
+    return out
 
 
 def _mirrored(images: Tensor, dim: int, before: int, after: int) -> Tensor:
@@ -213,16 +214,15 @@ def _merged(a: list[Tensor], b: list[Tensor]) -> list[Tensor]:
     return merged + second[len(first) - 1 :] + first[1 + len(second) :]
 
 
-def _blurred(images: Tensor, sigma: float) -> Tensor:
+def _blurred(images: Tensor, sigma: float, radius: int) -> Tensor:
     """Rows first, then columns, as sums of shifted images."""
-    radius = int(_TRUNCATE * sigma + 0.5)
     weights = [math.exp(-0.5 * (offset / sigma) ** 2) for offset in range(-radius, radius + 1)]
     for dim in (2, 3):
         bordered, length = _mirrored(images, dim, radius, radius), images.shape[dim]
         images = bordered.narrow(dim, 0, length) * (weights[0] / sum(weights))
         for offset in range(1, 2 * radius + 1):
             images = images.add(bordered.narrow(dim, offset, length), alpha=weights[offset] / sum(weights))
-    return images
+    return images.clamp(0, 1)
 
 
 def _total_variation(images: Tensor, weight: float, steps: int) -> Tensor:
@@ -238,4 +238,4 @@ def _total_variation(images: Tensor, weight: float, steps: int) -> Tensor:
         for (here, there), slope, dual in zip(ends, slopes, duals, strict=True):
             flat -= dual.sub_(slope, alpha=_TV_STEP).div_(scale)
             there += dual[..., : here.shape[2], : here.shape[3]]
-    return flat
+    return flat.clamp_(0, 1)
