@@ -80,7 +80,7 @@ def test_restarts_never_hurt_on_a_trained_network() -> None:
         (PGD(eps=0.01, steps=7, restarts=3), 1 + 3 * 7 + 2 + 1, 21),  # and a look between restarts
         (PGD(eps=0.01, steps=7, restarts=3, early_stop=False), 1 + 3 * 7 + 2 + 1, 21),
         (BIM(eps=0.5, steps=7, step=0.02), 4 + 1 + 1, 5),  # 0.32 a step: the fifth pass sees the goal reached
-        (BIM(eps=0.5, steps=7, step=0.02, early_stop=False), 8, 7),
+        (BIM(eps=0.5, steps=7, step=0.02, early_stop=False), 9, 7),  # a look at whether the end is a success too
         (BIM(eps=0.5, steps=4, step=0.02), 5, 4),  # reached by the last step, which only the last look sees
     ],
     ids=str,
@@ -90,6 +90,24 @@ def test_passes_are_counted_exactly(attack: Attack, forwards: int, backwards: in
     result = attack(model, images, goal)
     assert costs(result) == ({forwards}, {backwards})
     assert result.success.all() == (getattr(attack, "eps", 0) == 0.5)
+
+
+class Tent(nn.Module):
+    """Class 1 is only between a brightness of 0.55 and 0.65: a climb that goes on leaves it again."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        brightness = images.mean((1, 2, 3))
+        return torch.stack([brightness * 0, 0.05 - (brightness - 0.6).abs() + 0 * brightness], 1) * 10
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+def test_without_early_stop_the_last_success_counts_where_the_end_is_none(quantized: bool) -> None:
+    images, goal = torch.full((3, 1, 4, 4), 0.5), Untargeted(torch.zeros(3, dtype=torch.int64))
+    attack = BIM(eps=0.4, steps=3, step=0.1, early_stop=False)  # 0.6, 0.5 and 0.6 or, of an even number, 0.5
+    for steps in (3, 4):
+        result = attack.replace(steps=steps)(Tent(), images, goal, quantize=quantized)
+        assert result.success.all()
+        assert torch.allclose(result.images, torch.full_like(images, 0.6), atol=1e-6)
 
 
 def test_passes_are_counted_per_image() -> None:

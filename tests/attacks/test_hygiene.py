@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from foolscope.attacks import Attack, Progress, Untargeted
-from foolscope.errors import Cancelled
+from foolscope.errors import Cancelled, InputError
 from foolscope.randomness import generator
 from tests.attacks.cases import Noisy, each_case
 
@@ -97,7 +97,7 @@ def cancel(progress: Progress) -> None:
     [
         (10**6, None, None),
         (10**6, cancel, Cancelled),
-        (4, None, Failure),
+        (4, None, InputError),
     ],  # folding takes three passes, the classes one
     ids=["success", "cancelled", "failure"],
 )

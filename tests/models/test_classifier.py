@@ -59,6 +59,15 @@ def test_describe() -> None:
     assert describe(nn.Flatten()) == ModelInfo(name="Flatten")
 
 
+def test_describe_leaves_attributes_that_mean_something_else() -> None:
+    module = nn.Identity()
+    own: dict[str, object] = {"name": nn.ReLU(), "input_shape": "RGB", "class_names": nn.ModuleList([nn.ReLU()])}
+    own |= {"num_classes": torch.tensor(3), "weights": nn.Parameter(torch.ones(3)), "trained_on": 7}
+    for name, value in own.items():
+        setattr(module, name, value)
+    assert describe(module) == ModelInfo(name="Identity")
+
+
 @pytest.mark.parametrize(
     ("declared", "shape", "message"),
     [

@@ -544,12 +544,43 @@ def test_bad_gradients(images: Tensor) -> None:
 
 
 def test_no_gradients(images: Tensor, labels: Tensor) -> None:
-    engine = Engine(Wrong(lambda x: x.detach().flatten(1)))
-    with pytest.raises(InputError, match=r"^Wrong gives no gradients: its output does not depend on autograd\.$"):
-        engine.gradients(images, objective(labels))
+    cut = Engine(Wrong(lambda x: x.detach().flatten(1))).gradients(images, objective(labels))
+    assert torch.equal(cut.logits, images.flatten(1))
+    assert not cut.images.any(), "a network that lets no gradient pass has one of zero"
+    with (
+        torch.inference_mode(),
+        pytest.raises(InputError, match=r"^there are no gradients inside torch\.inference_mode"),
+    ):
+        Engine(plain()).gradients(images, objective(labels))
     box = Classifier(plain(), name="box", input_shape=SHAPE, num_classes=5, differentiable=False)
     with pytest.raises(InputError, match=r"^box gives no gradients: attack it as a black box\.$"):
         Engine(box).gradients(images, objective(labels))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_network_may_write_into_its_input(layout: torch.memory_format, images: Tensor, labels: Tensor) -> None:
+    given = images.contiguous(memory_format=layout)
+    engine = Engine(Wrong(lambda x: x.sub_(0.5).mul_(2).flatten(1)))
+    assert torch.equal(engine.logits(given), ((images - 0.5) * 2).flatten(1))
+    apart = Engine(Wrong(lambda x: ((x - 0.5) * 2).flatten(1))).gradients(images, objective(labels))
+    assert torch.equal(engine.gradients(given, objective(labels)).images, apart.images)
+    assert torch.equal(given, images)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(ValueError("abc\ndef"), "ValueError abc"), (KeyError("k"), "KeyError 'k'"), (RuntimeError("abc"), "abc"),
+     (AssertionError(), "AssertionError")],
+)  # fmt: skip
+def test_whatever_a_forward_raises_is_told_in_one_line(error: Exception, told: str, images: Tensor) -> None:
+    def fail(_: Tensor) -> Tensor:
+        raise error
+
+    shape = tuple(images.shape)
+    with pytest.raises(InputError) as caught:
+        Engine(Wrong(fail)).logits(images)
+    assert str(caught.value) == f"Wrong fails on images of shape {shape}: {told}"
+    assert caught.value.__cause__ is error
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float64"])

@@ -185,6 +185,7 @@ class _Climber:
         self.originals = block.images[places]
         self.low, self.high = self._bounds(self.originals)
         self.x = self.originals
+        self.best, self.held = self.originals, torch.zeros_like(places, dtype=torch.bool)
 
     def run(self, restart: int) -> None:
         ascent, total = self.ascent, self.ascent.steps * self.ascent.restarts
@@ -204,14 +205,33 @@ class _Climber:
             if len(self.places) == 0:
                 return
             self.x = self._inside(self.x + ascent.step * ascent.norm.steepest(gradients))
-        self.found[self.places] = self._returned(slice(None))
+        self.found[self.places] = self._last()
+
+    def _last(self) -> Tensor:
+        """Where the climb ended; where that is no success any more, the last point that was one."""
+        last = self._returned(slice(None))
+        if not self.held.any():
+            return last
+        rows = self.held.nonzero()[:, 0]
+        reached = self.block.goal[self.places[rows]].reached(
+            self.block.queries.logits(last[rows], self.block.rows[self.places[rows]])
+        )
+        lost = rows[~reached]
+        if len(lost):
+            self.x[lost] = self.best[lost]
+            last[lost] = self._returned(lost)
+        return last
 
     def _untouched(self, step: int) -> bool:
         return step == 0 and _looks_first(self.block, self.ascent)
 
     def _leave(self, reached: Tensor, gradients: Tensor, untouched: bool) -> Tensor:
         """Let go of images that reached the goal; return the gradients of those that stay."""
-        if not reached.any() or not (untouched or self.ascent.early_stop):
+        if not reached.any():
+            return gradients
+        if not (untouched or self.ascent.early_stop):
+            self.best = torch.where(expand(reached, self.x), self.x, self.best)
+            self.held |= reached
             return gradients
         chosen = reached.nonzero()[:, 0]
         final = self.x[chosen] if untouched else self._returned(chosen)
@@ -225,6 +245,7 @@ class _Climber:
         stay[chosen] = False
         self.places, self.x, self.originals = self.places[stay], self.x[stay], self.originals[stay]
         self.low, self.high = self.low[stay], self.high[stay]
+        self.best, self.held = self.best[stay], self.held[stay]
         return gradients[stay]
 
     def _returned(self, rows: Tensor | slice) -> Tensor:

@@ -2,7 +2,7 @@
 
 An audit is a list of cells: for each block of images one clean cell, and one attack cell for each attack, epsilon and
 source (the plain network, then each defense adaptively).  Cells that the store holds are not computed again, so the
-same call after a kill, with more epsilons or with more images, only does what is missing.
+same call after a kill or with more epsilons only does what is missing; with more images whole blocks are reused.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ oblivious accuracy of every defense comes from the very images that fool the pla
 
 from __future__ import annotations
 
-import inspect
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -22,10 +21,10 @@ from foolscope.attacks.gradient import cross_entropy
 from foolscope.data import ImageSet
 from foolscope.defenses import defended
 from foolscope.errors import InputError
-from foolscope.files import digest
 from foolscope.images import quantize
 from foolscope.measure import distances
 from foolscope.models.engine import Engine, Precision, chunk_size
+from foolscope.models.fingerprint import model_digest
 from foolscope.randomness import generator
 
 PLAIN = ""
@@ -35,9 +34,6 @@ SAMPLES = 8
 """Images of the first block that are kept, with their adversarial versions, for the report."""
 
 _LARGEST_BLOCK = 512
-
-_LABELS = ("training", "name", "weights", "trained_on", "class_names")
-"""Attributes of a module that do not decide its answers: in the engine it is in evaluation mode."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,43 +50,6 @@ class Subject:
         modules = {PLAIN: model, **{spec: defended(model, spec) for spec in defenses}}
         engines = {name: Engine(module, precision=precision, device=device) for name, module in modules.items()}
         return cls(model=model, digest=model_digest(model), engines=engines)
-
-
-def model_digest(model: nn.Module) -> str:
-    """SHA-256 over all that decides a model's answers: structure, settings, parameters, buffers and code.
-
-    Code is that of the files which define the model's own layers, so that an edited model is attacked anew.  A black
-    box tells what it is by plain attributes, such as its file's `digest`.
-    """
-    parts: list[bytes | str] = [str(model)]
-    for name, module in model.named_modules():
-        settings = {key: value for key, value in vars(module).items() if _is_setting(key, value)}
-        parts += [name, type(module).__qualname__, repr(sorted(settings.items()))]
-    parts += sorted({_code(kind) for kind in {type(module) for module in model.modules()}})
-    for name, tensor in sorted([*model.named_parameters(), *model.named_buffers()]):
-        content = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
-        parts += [name, f"{tensor.dtype} {tuple(tensor.shape)}", content]
-    return digest(*parts)
-
-
-def _is_setting(key: str, value: object) -> bool:
-    """Whether an attribute of a module is a plain value of its own, such as the size that images are resized to."""
-    if key in _LABELS or key.startswith("_"):
-        return False
-    values = value if isinstance(value, (tuple, list)) else (value,)
-    return all(isinstance(item, (str, int, float, bool, type(None))) for item in values)
-
-
-def _code(kind: type) -> str:
-    """The source file that defines a class; '' for torch's own layers and where there is no file."""
-    if kind.__module__.partition(".")[0] in ("torch", "torchvision"):
-        return ""
-    for what in (inspect.getmodule(kind), kind):  # the class alone where it was written in a notebook
-        try:
-            return inspect.getsource(what)  # type: ignore[arg-type]
-        except (OSError, TypeError):
-            continue
-    return ""
 
 
 def block_rows(data: ImageSet) -> list[slice]:

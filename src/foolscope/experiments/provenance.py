@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 from importlib import metadata
 
@@ -10,6 +11,7 @@ import torch
 _PACKAGES = ("foolscope", "torch", "torchvision", "numpy", "pillow", "opencv-python-headless")
 
 
+@functools.cache
 def versions() -> dict[str, str | None]:
     """Python's version and those of the packages that decide results; None of one that is not installed."""
     return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}

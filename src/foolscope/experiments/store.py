@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foolscope.errors import StorageError
+from foolscope.experiments.provenance import versions
 from foolscope.files import canonical_json, digest, file_digest, storage_error, unfinished
 
 SCHEMA = 1
@@ -40,8 +41,8 @@ class Cell:
 
 
 def cell_key(spec: Mapping[str, Any]) -> str:
-    """The name of the cell of `spec`: 64 hexadecimal digits."""
-    return digest(canonical_json({"schema": SCHEMA, **spec}))
+    """The name of the cell of `spec`: 64 hexadecimal digits.  With other versions of what computes it is another."""
+    return digest(canonical_json({"schema": SCHEMA, "versions": versions(), **spec}))
 
 
 class Store:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -96,16 +97,38 @@ class ModelInfo:
 
 
 def describe(model: nn.Module) -> ModelInfo:
-    """What a model says about itself; a plain module answers with its class's name and nothing else."""
-    class_names = getattr(model, "class_names", None)
+    """What a model says about itself; a plain module answers with its class's name and nothing else.
+
+    Attributes of another kind are the module's own affair, such as a parameter that it calls `weights`.
+    """
+    shape: Any = getattr(model, "input_shape", None)
+    classes, names = (getattr(model, name, None) for name in ("num_classes", "class_names"))
     return ModelInfo(
-        name=str(getattr(model, "name", None) or type(model).__name__),
-        input_shape=getattr(model, "input_shape", None),
-        num_classes=getattr(model, "num_classes", None),
-        class_names=tuple(class_names) if class_names else None,
-        differentiable=bool(getattr(model, "differentiable", True)),
-        weights=getattr(model, "weights", None),
-        trained_on=getattr(model, "trained_on", None),
+        name=_text(model, "name") or type(model).__name__,
+        input_shape=cast(Shape, tuple(shape)) if _is_shape(shape) else None,
+        num_classes=classes if isinstance(classes, int) else None,
+        class_names=tuple(names) if isinstance(names, list | tuple) and names and _are_texts(names) else None,
+        differentiable=getattr(model, "differentiable", True) is not False,
+        weights=_text(model, "weights"),
+        trained_on=_text(model, "trained_on"),
+    )
+
+
+def _text(model: nn.Module, name: str) -> str | None:
+    value = getattr(model, name, None)
+    return value if isinstance(value, str) and value else None
+
+
+def _are_texts(values: Sequence[object]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def _is_shape(value: object) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 3
+        and isinstance(value[0], int)
+        and all(side is None or isinstance(side, int) for side in value)
     )
 
 

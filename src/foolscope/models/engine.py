@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import copy
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from foolscope.errors import InputError, ParameterError
+from foolscope.errors import Cancelled, FoolscopeError, InputError, ParameterError
 from foolscope.models.classifier import attacked, check_shape, describe
 
 Precision = Literal["float32", "bfloat16", "float64"]
@@ -36,6 +37,7 @@ Objective = Callable[[Tensor, Tensor], Tensor]
 _CHUNK_PIXELS = 128 * 32 * 32
 _SMALLEST_CHUNK, _LARGEST_CHUNK = 8, 128
 _FOLD_TOLERANCE = 1e-4
+_TRACING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,8 @@ class _Network:
         return output
 
     def moved(self, images: Tensor) -> Tensor:
-        """The images as the module needs them, without their history."""
-        return images.detach().to(self.device, self.dtype, memory_format=torch.channels_last)
+        """A copy of the images as the module needs them, without their history: a module may write into it."""
+        return images.detach().to(self.device, self.dtype, memory_format=torch.channels_last, copy=True)
 
 
 class Engine:
@@ -114,6 +116,8 @@ class Engine:
         """One forward and backward pass.  Raises `InputError` for a model that is not differentiable."""
         if not self.info.differentiable:
             raise InputError(f"{self.info.name} gives no gradients: attack it as a black box.")
+        if torch.is_inference_mode_enabled():
+            raise InputError("there are no gradients inside torch.inference_mode(): attack outside of it.")
         if len(images) == 0:
             return Gradients(self.logits(images), images.new_empty(0), torch.empty_like(images))
         network = self._network(_DTYPES[self.precision], images)
@@ -121,7 +125,7 @@ class Engine:
         with torch.enable_grad(), self._guard(network):
             for rows in self._chunks(images):
                 x = network.moved(images[rows]).requires_grad_()
-                out = self._checked(self._answer(network, x), rows).to(images.device)
+                out = self._checked(self._answer(network, x.clone()), rows).to(images.device)
                 logits.append(out.detach().to(images.dtype))
                 index = torch.arange(rows.start, rows.stop, device=images.device)
                 loss = objective(out if out.dtype == torch.float64 else out.float(), index)
@@ -132,13 +136,18 @@ class Engine:
     def _answer(self, network: _Network, images: Tensor) -> Tensor:
         try:
             return network(images)
-        except (RuntimeError, AssertionError) as error:  # such as torch's own for layers that do not fit the images
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise InputError(f"{self.info.name} fails on images of shape {tuple(images.shape)}: {reason}") from error
+        except (FoolscopeError, Cancelled):
+            raise
+        except Exception as error:  # whatever a user's forward raises, above all for images that do not fit
+            reason = (str(error).splitlines() or [""])[0]
+            kind = "" if reason and isinstance(error, RuntimeError | AssertionError) else f"{type(error).__name__} "
+            what = f"{kind}{reason}".strip()
+            raise InputError(f"{self.info.name} fails on images of shape {tuple(images.shape)}: {what}") from error
 
     def _gradient(self, loss: Tensor, x: Tensor, rows: slice) -> Tensor:
+        """Zeros where nothing leads from the image to the loss: a mask on gradients as any other."""
         if not loss.requires_grad:
-            raise InputError(f"{self.info.name} gives no gradients: its output does not depend on autograd.")
+            return torch.zeros_like(x)
         (gradient,) = torch.autograd.grad(loss.sum(), x, allow_unused=True)
         if gradient is None:
             return torch.zeros_like(x)
@@ -230,9 +239,35 @@ def fold_batchnorm(model: nn.Module) -> nn.Module | None:
     if _has_hooks(model) or not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
         return None
     try:
-        return _folded(fx.symbolic_trace(model))
+        return _folded(_traced(model))
     except Exception:  # whatever a user's forward raises when it is traced, or a layer of theirs when it is fused
         return None
+
+
+class _Tracer(fx.Tracer):
+    """Traces what its own thread does: while it works, `fx` intercepts the modules of all threads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        if threading.get_ident() != self._thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        if threading.get_ident() != self._thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
+
+
+def _traced(model: nn.Module) -> fx.GraphModule:
+    """`fx.symbolic_trace`, one at a time and unseen by other threads."""
+    with _TRACING:
+        tracer = _Tracer()
+        graph = tracer.trace(model)
+        return fx.GraphModule(tracer.root, graph)
 
 
 def _folded(traced: fx.GraphModule) -> nn.Module | None:
