@@ -24,6 +24,7 @@ from foolscope.cli.app import app
 from foolscope.data import DATASETS
 from foolscope.defenses import DEFENSES, DETECTORS
 from foolscope.files import write_bytes
+from foolscope.filters import FILTERS
 from foolscope.models import MODELS, shipped
 from foolscope.registry import Registry
 from foolscope.spec import Parameters, describe_parameters, format_value
@@ -57,6 +58,15 @@ What is not given has its default. In an audit, `--eps` says the radii, and an a
 not.
 
 Images are float32 in [0, 1], so `eps` is in units of that range: 8/255 in linf is eight steps of an 8-bit file.""",
+    ),
+    "filters-list": Page(
+        registry=FILTERS,
+        title="Filters",
+        python="filters",
+        begin="""\
+A filter is named by a spec, `clarendon:strength=0.8,intensity=1.1`, several by specs that are joined by `|` and applied
+from left to right: a chain. It is what `foolscope filter` takes, the parameter of the attack `filter`, in Python
+`fs.parse_chain(spec)`. [Photo filters](filters.md) tells the rest: the effects' formulas, chains, files.""",
     ),
     "defenses": Page(
         registry=DEFENSES,
@@ -145,6 +155,10 @@ def _entry(kind: type[Parameters], page: Page) -> list[str]:
     if splits := getattr(kind, "splits", None):
         facts.append("Splits: " + ", ".join(f"{split} ({count:,} images)" for split, count in splits.items()))
     facts += [f"{name.capitalize()}: {_told(kind, name)}" for name in ("source", "license") if hasattr(kind, name)]
+    if page.registry is FILTERS:
+        facts.append("Gray images: taken" if kind.takes_gray else "Gray images: refused")  # type: ignore[attr-defined]
+        ranges = [(name, getattr(kind, f"{name}_range")) for name in ("strength", "intensity")]
+        facts.append("Searched: " + ", ".join(f"{name} from {low:g} to {high:g}" for name, (low, high) in ranges))
     if page.registry is ATTACKS:
         facts.append("Gradients: needed" if kind.needs_gradients else "Gradients: not needed")  # type: ignore[attr-defined]
     blocks = [f"### `{kind.name}`", _docstring(kind), "\n".join(f"- {fact}" for fact in facts)]

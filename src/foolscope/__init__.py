@@ -15,18 +15,31 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from foolscope import attacks, data, defenses, errors, experiments, jpeg, measure, models, norms, report
+    from foolscope import attacks, data, defenses, errors, experiments, filters, jpeg, measure, models, norms, report
     from foolscope.attacks import Targeted, Untargeted, parse_attack
     from foolscope.data import load_data
     from foolscope.defenses import defended, parse_defense, parse_detector
     from foolscope.errors import Cancelled, FoolscopeError
     from foolscope.experiments.audit import audit
     from foolscope.experiments.train import train_model as train
+    from foolscope.filters import parse_chain
     from foolscope.models import load_model
 
 __version__ = "0.1.0"
 
-_MODULES = ("attacks", "data", "defenses", "errors", "experiments", "jpeg", "measure", "models", "norms", "report")
+_MODULES = (
+    "attacks",
+    "data",
+    "defenses",
+    "errors",
+    "experiments",
+    "filters",
+    "jpeg",
+    "measure",
+    "models",
+    "norms",
+    "report",
+)
 _NAMES = {
     "Cancelled": ("foolscope.errors", "Cancelled"),
     "FoolscopeError": ("foolscope.errors", "FoolscopeError"),
@@ -37,6 +50,7 @@ _NAMES = {
     "load_data": ("foolscope.data", "load_data"),
     "load_model": ("foolscope.models", "load_model"),
     "parse_attack": ("foolscope.attacks", "parse_attack"),
+    "parse_chain": ("foolscope.filters", "parse_chain"),
     "parse_defense": ("foolscope.defenses", "parse_defense"),
     "parse_detector": ("foolscope.defenses", "parse_detector"),
     "train": ("foolscope.experiments.train", "train_model"),
@@ -54,6 +68,7 @@ __all__ = [
     "defenses",
     "errors",
     "experiments",
+    "filters",
     "jpeg",
     "load_data",
     "load_model",
@@ -61,6 +76,7 @@ __all__ = [
     "models",
     "norms",
     "parse_attack",
+    "parse_chain",
     "parse_defense",
     "parse_detector",
     "report",

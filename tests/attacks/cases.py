@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from foolscope.attacks import BIM, FGM, FGSM, PGD, Attack
+from foolscope.attacks import BIM, FGM, FGSM, PGD, Attack, FilterAttack
 from foolscope.data import load_data
 from foolscope.images import quantize
 from foolscope.models.training import Recipe, train
@@ -32,9 +33,28 @@ CASES: tuple[Attack, ...] = (
     *(PGD(eps=EPS[norm], norm=norm, steps=4) for norm in NORMS),
     *(PGD(eps=EPS[norm], norm=norm, steps=3, restarts=2, early_stop=False) for norm in NORMS),
     *(PGD(eps=EPS[norm], norm=norm, steps=3, random_start=False) for norm in NORMS),
+    FilterAttack(chain="juno:intensity=1.4|gingham:strength=0.6"),  # which take gray images too
 )
 
-each_case = pytest.mark.parametrize("attack", CASES, ids=lambda attack: attack.spec())
+
+def is_bounded(attack: Attack) -> bool:
+    """Whether a radius bounds what the attack changes."""
+    return hasattr(attack, "eps")
+
+
+def _each(attacks: Sequence[Attack]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("attack", attacks, ids=lambda attack: attack.spec())
+
+
+each_case = _each(CASES)
+each_bounded_case = _each([attack for attack in CASES if is_bounded(attack)])
+each_gradient_case = _each([attack for attack in CASES if attack.needs_gradients])
+
+
+def scaled(attack: Attack, factor: float) -> tuple[Attack, float]:
+    """The attack with `factor` times its radius, and that radius; an attack without one as it is, and infinity."""
+    eps = getattr(attack, "eps", math.inf) * factor
+    return (attack.replace(eps=eps) if is_bounded(attack) else attack), eps
 
 
 def norm_of(attack: Attack) -> str:
@@ -44,6 +64,11 @@ def norm_of(attack: Attack) -> str:
 
 def is_random(attack: Attack) -> bool:
     """Whether the seed decides anything."""
+    return starts_at_random(attack)
+
+
+def starts_at_random(attack: Attack) -> bool:
+    """Whether the attack begins at a random point of the ball."""
     return bool(getattr(attack, "random_start", False))
 
 

@@ -19,13 +19,16 @@ from tests.attacks.cases import (
     CASES,
     Noisy,
     Problem,
+    each_bounded_case,
     each_case,
     is_random,
     network,
     norm_of,
     problems,
     same,
+    scaled,
     slack,
+    starts_at_random,
     trained,
 )
 
@@ -71,10 +74,10 @@ def test_every_registered_attack_and_norm_is_in_the_table() -> None:
 @few
 @given(problems(), st.floats(0.01, 3), st.booleans())
 def test_results_keep_the_contract(attack: Attack, problem: Problem, factor: float, targeted: bool) -> None:
-    eps = attack.eps * factor  # type: ignore[attr-defined]
+    chosen, eps = scaled(attack, factor)
     goal: Goal = Targeted((problem.labels + 1) % 4) if targeted else Untargeted(problem.labels)
     inputs = problem.images.clone(), goal.classes.clone()
-    result = attack.replace(eps=eps)(problem.model, problem.images, goal, rng=generator(problem.seed))
+    result = chosen(problem.model, problem.images, goal, rng=generator(problem.seed))
     check(attack, problem, goal, result, eps)
     assert torch.equal(problem.images, inputs[0])
     assert torch.equal(goal.classes, inputs[1])
@@ -84,14 +87,15 @@ def test_results_keep_the_contract(attack: Attack, problem: Problem, factor: flo
 @few
 @given(problems(eight_bit=True), st.floats(0.01, 3))
 def test_quantized_results_are_8_bit_images_in_the_ball(attack: Attack, problem: Problem, factor: float) -> None:
-    eps, goal = attack.eps * factor, Untargeted(problem.labels)  # type: ignore[attr-defined]
-    result = attack.replace(eps=eps)(problem.model, problem.images, goal, rng=generator(problem.seed), quantize=True)
+    chosen, eps = scaled(attack, factor)
+    goal = Untargeted(problem.labels)
+    result = chosen(problem.model, problem.images, goal, rng=generator(problem.seed), quantize=True)
     # A ball of 7.9999 levels counts as one of 8: float32 cannot tell them apart for every pixel.
     check(attack, problem, goal, result, eps + (1e-4 / 255 if norm_of(attack) == "linf" else 0))
     assert torch.equal(result.images, quantize(result.images))
 
 
-@each_case
+@each_bounded_case
 @few
 @given(problems(), st.booleans())
 def test_eps_0_is_the_identity(attack: Attack, problem: Problem, quantized: bool) -> None:
@@ -144,7 +148,9 @@ def test_the_seed_decides_every_bit(attack: Attack, problem: Problem) -> None:
         assert same(first, other)
 
 
-@pytest.mark.parametrize("attack", [attack for attack in CASES if is_random(attack)], ids=lambda attack: attack.spec())
+@pytest.mark.parametrize(
+    "attack", [attack for attack in CASES if starts_at_random(attack)], ids=lambda attack: attack.spec()
+)
 def test_another_seed_starts_elsewhere(attack: Attack) -> None:
     problem = trained()
     images, goal = problem.images[:8], Untargeted(problem.labels[:8])

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from foolscope.attacks import BIM, FGSM, PGD, AttackResult, Progress, Untargeted
+from foolscope.attacks import BIM, FGSM, PGD, Attack, AttackResult, Progress, Untargeted
 from foolscope.errors import FoolscopeError, InputError, SpecError
 from foolscope.models.classifier import Classifier
-from tests.attacks.cases import each_case, network, trained
+from tests.attacks.cases import each_case, each_gradient_case, network, trained
 
 
 def result_of(images: Tensor, originals: Tensor) -> AttackResult:
@@ -102,7 +102,7 @@ def broken(index: int, value: float) -> Tensor:
     ],
     ids=["nan", "inf", "range", "bytes", "float64", "single", "channels", "numpy"],
 )
-def test_bad_images(attack: FGSM, images: Tensor, message: str) -> None:
+def test_bad_images(attack: Attack, images: Tensor, message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
         attack(network("linear", (1, 4, 4), seed=0), images, Untargeted(torch.zeros(3, dtype=torch.int64)))
 
@@ -135,11 +135,27 @@ class Answers(nn.Module):
         ("vector", "Answers must return logits of shape (3, K), got (3,)."),
         ("tuple", "Answers must return logits of shape (3, K), got tuple."),
         ("fewer", "Answers must return logits of shape (3, K), got (1, 2)."),
-        ("constant", "Answers gives no gradients: its output does not depend on autograd."),
-        ("steep", "Answers has NaN or infinite gradients, first for image 0 of the batch."),
     ],
 )
-def test_networks_that_break_the_contract(attack: FGSM, kind: str, message: str) -> None:
+def test_networks_that_break_the_contract(attack: Attack, kind: str, message: str) -> None:
+    check_refused(attack, kind, message)
+
+
+@each_gradient_case
+def test_networks_with_infinite_gradients(attack: Attack) -> None:
+    check_refused(attack, "steep", "Answers has NaN or infinite gradients, first for image 0 of the batch.")
+
+
+@each_gradient_case
+def test_networks_that_let_no_gradient_pass_are_attacked_in_vain(attack: Attack) -> None:
+    images = good()
+    with torch.no_grad():
+        labels = Answers("constant")(images).argmax(1)
+    result = attack(Answers("constant"), images, Untargeted(labels))
+    assert not result.success.any()
+
+
+def check_refused(attack: Attack, kind: str, message: str) -> None:
     images, labels = good(), torch.zeros(3, dtype=torch.int64)
     model = Answers(kind)
     with pytest.raises(InputError) as caught:
@@ -166,8 +182,8 @@ def test_networks_that_declare_their_classes_are_held_to_it() -> None:
         FGSM()(classifier(nn.Flatten()), torch.zeros(1, 1, 5, 4), Untargeted(torch.tensor([0])))
 
 
-@each_case
-def test_black_boxes_have_no_gradients(attack: FGSM) -> None:
+@each_gradient_case
+def test_black_boxes_have_no_gradients(attack: Attack) -> None:
     model = Classifier(nn.Flatten(), name="box", input_shape=(1, 4, 4), num_classes=16, differentiable=False)
     with pytest.raises(
         FoolscopeError, match=f"^{attack.name} needs gradients and box gives none: use a black-box attack\\.$"

@@ -54,5 +54,5 @@ def test_every_attack_says_what_it_is() -> None:
     for name, attack in ATTACKS.items():
         assert attack.name == name
         assert attack.summary
-        assert "arXiv" in attack.source
+        assert "arXiv" in attack.source or "doi" in attack.source
         assert attack().passes >= 1

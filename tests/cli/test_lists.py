@@ -1,4 +1,4 @@
-"""`models`, `attacks`, `datasets`, `defenses`: all of them, or one."""
+"""`models`, `attacks`, `filters`, `datasets`, `defenses`: all of them, or one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pytest
 from foolscope.attacks import ATTACKS
 from foolscope.data import DATASETS
 from foolscope.defenses import DEFENSES
+from foolscope.filters import CHAINS, FILTERS, parse_chain
 from foolscope.models import MODELS, shipped
 from foolscope.registry import Registry
 from foolscope.spec import Parameters
@@ -15,6 +16,7 @@ from tests.cli.running import Program
 LISTS: dict[str, Registry[type[Parameters]]] = {
     "models": MODELS,  # type: ignore[dict-item]
     "attacks": ATTACKS,  # type: ignore[dict-item]
+    "filters": FILTERS,  # type: ignore[dict-item]
     "datasets": DATASETS,  # type: ignore[dict-item]
     "defenses": DEFENSES,  # type: ignore[dict-item]
 }
@@ -75,6 +77,22 @@ def test_shipped_weights_are_listed(program: Program) -> None:
         assert f"{card.family}:weights={card.name}" in out
 
 
+def test_search_ranges_are_shown_with_a_filter(program: Program) -> None:
+    lines = program("filters", "perpetua").out.splitlines()
+    assert lines[3:5] == ["strength that is searched: 0.7 .. 1", "intensity that is searched: 1.1 .. 1.45"]
+    record = program("filters", "perpetua", "--json").json
+    assert (record["strength_range"], record["intensity_range"]) == ([0.7, 1.0], [1.1, 1.45])
+
+
+def test_named_chains_are_listed(program: Program) -> None:
+    records = program("filters", "--json").json["chains"]
+    assert [record["name"] for record in records] == list(CHAINS)
+    assert all(parse_chain(record["chain"]) == CHAINS[record["name"]] for record in records)
+    (row,) = [line for line in program("filters").out.splitlines() if line.split()[:1] == ["agv-a"]]
+    shown = "juno 0.44 0.90 | lark 0.51 0.90 | gingham 0.35 0.93 | reyes 0.18 0.63 | gingham 0.49 1.08"
+    assert row.split(maxsplit=1)[1].strip() == shown
+
+
 @pytest.mark.parametrize(
     ("command", "name", "message"),
     [
@@ -82,6 +100,7 @@ def test_shipped_weights_are_listed(program: Program) -> None:
         ("attacks", "fgms", "unknown attack 'fgms'. Did you mean fgm, fgsm? 'foolscope attacks' lists all."),
         ("datasets", "mnits", "unknown data set 'mnits'. Did you mean mnist, digits? 'foolscope datasets' lists all."),
         ("defenses", "jpg", "unknown defense 'jpg'. Did you mean jpeg? 'foolscope defenses' lists all."),
+        ("filters", "jun", "unknown filter 'jun'. Did you mean juno? 'foolscope filters' lists all."),
         ("attacks", "zzz", "unknown attack 'zzz'. 'foolscope attacks' lists all."),
     ],
 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from foolscope.attacks.attack import Attack, AttackResult, Progress, Watch
+from foolscope.attacks.filter import FilterAttack
 from foolscope.attacks.goal import Goal, Targeted, Untargeted
 from foolscope.attacks.gradient import BIM, FGM, FGSM, PGD
 from foolscope.registry import Registry
 from foolscope.spec import Spec, parse_spec
 
 ATTACKS: Registry[type[Attack]] = Registry(
-    "attack", "foolscope attacks", {attack.name: attack for attack in (FGM, FGSM, BIM, PGD)}
+    "attack", "foolscope attacks", {attack.name: attack for attack in (FGM, FGSM, BIM, PGD, FilterAttack)}
 )
 
 
@@ -27,6 +28,7 @@ __all__ = [
     "PGD",
     "Attack",
     "AttackResult",
+    "FilterAttack",
     "Goal",
     "Progress",
     "Targeted",

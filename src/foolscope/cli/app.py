@@ -12,7 +12,8 @@ from foolscope.cli.audit import audit
 from foolscope.cli.demo import demo
 from foolscope.cli.detector import detector
 from foolscope.cli.doctor import doctor
-from foolscope.cli.lists import attacks, datasets, defenses, detectors, models
+from foolscope.cli.filter import filter
+from foolscope.cli.lists import attacks, datasets, defenses, detectors, filters, models
 from foolscope.cli.train import train
 from foolscope.errors import Cancelled, FoolscopeError
 
@@ -46,7 +47,9 @@ def options(
     """Options of every command."""
 
 
-for command in (demo, audit, attack, train, detector, models, attacks, datasets, defenses, detectors, doctor):
+work = (demo, audit, attack, filter, train, detector)
+listings = (models, attacks, filters, datasets, defenses, detectors)
+for command in (*work, *listings, doctor):
     app.command()(command)
 
 

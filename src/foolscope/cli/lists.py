@@ -1,4 +1,4 @@
-"""`foolscope models | attacks | datasets | defenses | detectors`: list all, or one with its parameters and source."""
+"""`foolscope models`, `attacks`, `filters` and so on: list all, or one with its parameters and source."""
 
 from __future__ import annotations
 
@@ -41,6 +41,19 @@ def attacks(name: Name = None, json: Json = False) -> None:
     from foolscope.attacks import ATTACKS
 
     _list_or_show(ATTACKS, name, json)
+
+
+def filters(name: Name = None, json: Json = False) -> None:
+    """List the photo filters and the named chains of them, or show one filter: parameters, search ranges, source."""
+    from foolscope.filters import CHAINS, FILTERS
+
+    chains = [{"name": known, "title": chain.title, "chain": chain.spec()} for known, chain in CHAINS.items()]
+    _list_or_show(FILTERS, name, json, {} if name else {"chains": chains})
+    if not json and not name:
+        made = console.table("name", "filters with strength and intensity", title="Chains")
+        for known, chain in CHAINS.items():
+            made.add_row(known, " | ".join(f"{f.name} {f.strength:.2f} {f.intensity:.2f}" for f in chain.filters))
+        console.stdout().print(made)
 
 
 def datasets(name: Name = None, json: Json = False) -> None:
@@ -99,6 +112,9 @@ def _record(kind: type[Parameters], state: Callable[[str], str] | None) -> dict[
     }
     if license_ := getattr(kind, "license", None):
         record["license"] = license_
+    for key in ("strength_range", "intensity_range"):
+        if searched := getattr(kind, key, None):
+            record[key] = list(searched)
     if state:
         record["status"] = state(kind.name)
     return record
@@ -112,6 +128,9 @@ def _show(record: dict[str, Any]) -> None:
     for key in ("example", "source", "license", "status"):
         if record.get(key):
             out.print(f"{key}: {record[key]}", markup=False)
+    for key in ("strength", "intensity"):
+        if searched := record.get(f"{key}_range"):
+            out.print(f"{key} that is searched: {searched[0]:g} .. {searched[1]:g}", markup=False)
     if not record["parameters"]:
         return
     made = console.table("parameter", "type", ">default", "range", "what")

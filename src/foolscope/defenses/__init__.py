@@ -15,6 +15,7 @@ from foolscope.defenses.detector import (
     roc,
     threshold_at,
 )
+from foolscope.defenses.filter import PhotoFilter
 from foolscope.defenses.jpeg import JPEG
 from foolscope.defenses.squeezing import BitDepth, Gaussian, Median, NonLocalMeans, TotalVariation
 
@@ -32,6 +33,7 @@ __all__ = [
     "Gaussian",
     "Median",
     "NonLocalMeans",
+    "PhotoFilter",
     "TotalVariation",
     "Transform",
     "defended",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, fx, nn
 
 from foolscope.defenses.defense import Defense, Transform
+from foolscope.defenses.filter import PhotoFilter
 from foolscope.defenses.jpeg import JPEG
 from foolscope.defenses.squeezing import BitDepth, Gaussian, Median, NonLocalMeans, TotalVariation
 from foolscope.errors import InputError
@@ -15,7 +16,7 @@ from foolscope.spec import parse_pipeline
 DEFENSES: Registry[type[Transform]] = Registry(
     "defense",
     "foolscope defenses",
-    {kind.name: kind for kind in (JPEG, BitDepth, Median, NonLocalMeans, Gaussian, TotalVariation)},
+    {kind.name: kind for kind in (JPEG, BitDepth, Median, NonLocalMeans, Gaussian, TotalVariation, PhotoFilter)},
 )
 """Every transform that a spec string can name."""
 
