@@ -16,7 +16,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from foolscope.attacks import BIM, FGM, FGSM, PGD, Attack, FilterAttack
+from foolscope.attacks import AGV, BIM, FGM, FGSM, PGD, Attack, FilterAttack
 from foolscope.data import load_data
 from foolscope.images import quantize
 from foolscope.models.training import Recipe, train
@@ -34,6 +34,8 @@ CASES: tuple[Attack, ...] = (
     *(PGD(eps=EPS[norm], norm=norm, steps=3, restarts=2, early_stop=False) for norm in NORMS),
     *(PGD(eps=EPS[norm], norm=norm, steps=3, random_start=False) for norm in NORMS),
     FilterAttack(chain="juno:intensity=1.4|gingham:strength=0.6"),  # which take gray images too
+    AGV(pool="gingham,juno,lark", filters=2, population=3, epochs=2, samples=2, generations=1, queries=12),
+    AGV(pool="gingham,juno,lark", filters=2, population=3, epochs=1, samples=2, generations=1, early_stop=False),
 )
 
 
@@ -64,7 +66,7 @@ def norm_of(attack: Attack) -> str:
 
 def is_random(attack: Attack) -> bool:
     """Whether the seed decides anything."""
-    return starts_at_random(attack)
+    return isinstance(attack, AGV) or starts_at_random(attack)
 
 
 def starts_at_random(attack: Attack) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from foolscope.attacks.agv.per_image import AGV
 from foolscope.attacks.attack import Attack, AttackResult, Progress, Watch
 from foolscope.attacks.filter import FilterAttack
 from foolscope.attacks.goal import Goal, Targeted, Untargeted
@@ -10,7 +11,7 @@ from foolscope.registry import Registry
 from foolscope.spec import Spec, parse_spec
 
 ATTACKS: Registry[type[Attack]] = Registry(
-    "attack", "foolscope attacks", {attack.name: attack for attack in (FGM, FGSM, BIM, PGD, FilterAttack)}
+    "attack", "foolscope attacks", {attack.name: attack for attack in (FGM, FGSM, BIM, PGD, FilterAttack, AGV)}
 )
 
 
@@ -21,6 +22,7 @@ def parse_attack(spec: str | Spec) -> Attack:
 
 
 __all__ = [
+    "AGV",
     "ATTACKS",
     "BIM",
     "FGM",

@@ -17,12 +17,17 @@ class Queries:
         self.backwards = torch.zeros(count, dtype=torch.int64)
 
     def logits(self, images: Tensor, rows: Tensor) -> Tensor:
-        """Logits of `images`, which are versions of the images numbered `rows`."""
-        self.forwards[rows.cpu()] += 1
+        """Logits of `images`, which are versions of the images numbered `rows`; these may repeat."""
+        self.forwards += self._counted(rows)
         return self.engine.logits(images)
 
     def gradients(self, images: Tensor, rows: Tensor, objective: Objective) -> Gradients:
         """Like `Engine.gradients`; `objective` gets places in `images`, not numbers from `rows`."""
-        self.forwards[rows.cpu()] += 1
-        self.backwards[rows.cpu()] += 1
+        counted = self._counted(rows)
+        self.forwards += counted
+        self.backwards += counted
         return self.engine.gradients(images, objective)
+
+    def _counted(self, rows: Tensor) -> Tensor:
+        """How often each image is among `rows` (count,)."""
+        return torch.bincount(rows.cpu(), minlength=len(self.forwards))
