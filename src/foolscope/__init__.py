@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from foolscope.defenses import defended, parse_defense, parse_detector
     from foolscope.errors import Cancelled, FoolscopeError
     from foolscope.experiments.audit import audit
+    from foolscope.experiments.evolve import evolve
     from foolscope.experiments.train import train_model as train
     from foolscope.filters import parse_chain
     from foolscope.models import load_model
@@ -47,6 +48,7 @@ _NAMES = {
     "Untargeted": ("foolscope.attacks", "Untargeted"),
     "audit": ("foolscope.experiments.audit", "audit"),
     "defended": ("foolscope.defenses", "defended"),
+    "evolve": ("foolscope.experiments.evolve", "evolve"),
     "load_data": ("foolscope.data", "load_data"),
     "load_model": ("foolscope.models", "load_model"),
     "parse_attack": ("foolscope.attacks", "parse_attack"),
@@ -67,6 +69,7 @@ __all__ = [
     "defended",
     "defenses",
     "errors",
+    "evolve",
     "experiments",
     "filters",
     "jpeg",

@@ -12,6 +12,7 @@ from foolscope.cli.audit import audit
 from foolscope.cli.demo import demo
 from foolscope.cli.detector import detector
 from foolscope.cli.doctor import doctor
+from foolscope.cli.evolve import evolve
 from foolscope.cli.filter import filter
 from foolscope.cli.lists import attacks, datasets, defenses, detectors, filters, models
 from foolscope.cli.train import train
@@ -47,7 +48,7 @@ def options(
     """Options of every command."""
 
 
-work = (demo, audit, attack, filter, train, detector)
+work = (demo, audit, attack, evolve, filter, train, detector)
 listings = (models, attacks, filters, datasets, defenses, detectors)
 for command in (*work, *listings, doctor):
     app.command()(command)

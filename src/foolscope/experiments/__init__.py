@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from foolscope.experiments.audit import Audit, AuditProgress, audit
+from foolscope.experiments.evolve import EvolveProgress, evolve
+from foolscope.experiments.evolved import Evolved
 from foolscope.experiments.results import Results
 from foolscope.experiments.store import Cell, Store
 
-__all__ = ["Audit", "AuditProgress", "Cell", "Results", "Store", "audit"]
+__all__ = [
+    "Audit",
+    "AuditProgress",
+    "Cell",
+    "EvolveProgress",
+    "Evolved",
+    "Results",
+    "Store",
+    "audit",
+    "evolve",
+]

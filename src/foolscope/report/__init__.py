@@ -1,4 +1,4 @@
-"""Reports: what an audit found as a page to read and as data.  Nothing is computed here."""
+"""Reports: what an audit or an evolution found as a page to read and as data.  Nothing is computed here."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 
 from foolscope.experiments.results import Results
 from foolscope.files import replacing, write_bytes, write_json
+from foolscope.report.evolution import evolution_page
+from foolscope.report.evolution_export import evolution_json, write_evolution
 from foolscope.report.export import to_json, to_table
 from foolscope.report.html import page
 
@@ -26,4 +28,4 @@ def write(results: Results, folder: Path | str) -> Path:
     return path
 
 
-__all__ = ["page", "to_json", "to_table", "write"]
+__all__ = ["evolution_json", "evolution_page", "page", "to_json", "to_table", "write", "write_evolution"]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from foolscope.experiments.results import Results
+from foolscope.filters import Chain
 from foolscope.measure import Proportion
 from foolscope.spec import format_value
 
@@ -104,9 +105,11 @@ def interval(share: Proportion) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A number with so many significant digits and thousands separated, or a dash."""
+    """A number with so many significant digits, or all before the point, and thousands separated; or a dash."""
     if value is None or not math.isfinite(value):
         return NONE
+    if abs(value) >= 10**digits:
+        return f"{value:,.0f}"
     if value and abs(value) < 1e-4:
         return f"{value:.1e}"
     value = float(f"{value:.{digits}g}")  # or 0.09998 has a place more than 0.1
@@ -130,3 +133,8 @@ def listed(items: Sequence[str], conjunction: str = "and") -> str:
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """'1 image', '10,000 images'."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def short_chain(chain: Chain) -> str:
+    """A chain with two decimals, `juno 0.40/0.90 | reyes 1.00/1.00`: each filter's strength and intensity."""
+    return " | ".join(f"{item.name} {item.strength:.2f}/{item.intensity:.2f}" for item in chain.filters)

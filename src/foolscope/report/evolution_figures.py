@@ -1,0 +1,169 @@
+"""The pictures of an evolution: the front, its growth, and the contact sheet."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foolscope.experiments.evolved import Evolved, Found
+from foolscope.filters import Chain
+from foolscope.images import from_uint8, to_uint8
+from foolscope.report.figures import INK, LINE, MUTED, SERIES_COLORS, TEXT, Styles, inline, settings
+from foolscope.report.markup import Html
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SHEET_CHAINS = 12
+"""So many chains the contact sheet shows."""
+
+STRIP_WIDTH = 836
+"""How wide a row of the sheet is shown, in pixels of the page."""
+
+_TILE, _SPACE = 96, 4
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One chain in the chart of the front: both axes in percent, each with its 95 % interval."""
+
+    name: str
+    x: tuple[float, float, float]
+    y: tuple[float, float, float]
+    published: bool
+
+
+def marks(evolved: Evolved) -> list[Mark]:
+    """The front's chains by their number, and the published ones by name, as the first model sees them."""
+    front = [_mark(str(number), found, False) for number, found in enumerate(evolved.front, start=1)]
+    return [*front, *(_mark(found.chain.title, found, True) for found in evolved.published)]
+
+
+def _mark(name: str, found: Found, published: bool) -> Mark:
+    first = found.judged[0]
+    if first.detection is None:
+        far = found.distances["linf"]
+        x = (far.value, far.low, far.high)
+    else:
+        x = (first.detection.value, first.detection.low, first.detection.high)
+    y = (first.asr.value, first.asr.low, first.asr.high)
+    return Mark(name, _percent(x), _percent(y), published)
+
+
+def _percent(values: tuple[float, float, float]) -> tuple[float, float, float]:
+    return (100 * values[0], 100 * values[1], 100 * values[2])
+
+
+def front_chart(evolved: Evolved, styles: Styles, *, width: int, height: int, name: str) -> Html:
+    """Attack success against detection, or against the mean linf distance where there is no detector."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    clean = evolved.clean[0].detection
+    detected = clean is not None
+    with rc_context(settings(name)):
+        figure = Figure(figsize=(width / 72, height / 72), dpi=72)
+        axes = figure.add_axes((56 / width, 48 / height, 1 - 80 / width, 1 - 66 / height))
+        for mark in marks(evolved):
+            _draw_mark(axes, mark)
+        _plain_axes(axes)
+        axes.set_ylim(0, 100)
+        axes.set_xlim(left=0)
+        axes.set_xlabel("detection rate in %" if detected else "mean ℓ∞ distance in % of the range", color=MUTED)
+        axes.set_ylabel("attack success in %", color=MUTED)
+        if clean is not None:
+            axes.axvline(100 * clean.value, color=MUTED, linewidth=1, linestyle=(0, (2, 3)))
+        other = "detection" if detected else "distance"
+        label = f"Attack success against {other} of every chain; the numbers are in the table of chains."
+        return inline(figure, styles, label)
+
+
+def _draw_mark(axes: Axes, mark: Mark) -> None:
+    color = MUTED if mark.published else SERIES_COLORS[0]
+    (x, left, right), (y, low, high) = mark.x, mark.y
+    axes.plot([left, right], [y, y], color=color, linewidth=1, alpha=0.5)
+    axes.plot([x, x], [low, high], color=color, linewidth=1, alpha=0.5)
+    axes.plot([x], [y], color=color, marker="s" if mark.published else "o", markersize=6, markeredgewidth=0)
+    axes.annotate(
+        mark.name, (x, y), xytext=(6, 5), textcoords="offset points", color=MUTED if mark.published else INK,
+        fontsize=TEXT - 1,
+    )  # fmt: skip
+
+
+def growth_chart(evolved: Evolved, styles: Styles, *, width: int, height: int, name: str) -> Html:
+    """The front's hypervolume on the searched images against the queries asked."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(settings(name)):
+        figure = Figure(figsize=(width / 72, height / 72), dpi=72)
+        axes = figure.add_axes((56 / width, 48 / height, 1 - 80 / width, 1 - 66 / height))
+        x = [step.queries / 1000 for step in evolved.history]
+        axes.plot(x, [step.hypervolume for step in evolved.history], color=SERIES_COLORS[0], linewidth=2, marker="o")
+        _plain_axes(axes)
+        axes.set_ylim(0, 1)
+        axes.set_xlim(left=0)
+        axes.set_xlabel("queries in thousands (filtered images shown to a model)", color=MUTED)
+        axes.set_ylabel("hypervolume", color=MUTED)
+        label = "Hypervolume of the front against queries; its numbers are in the table of steps."
+        return inline(figure, styles, label)
+
+
+def _plain_axes(axes: Axes) -> None:
+    axes.grid(color=LINE, linewidth=1)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=LINE, labelcolor=MUTED, length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def contact_sheet(evolved: Evolved) -> NDArray[np.uint8]:
+    """The sheet's images untouched in the first row, then by each chain, at most 12: uint8 (H, W, 3)."""
+    chains = [found.chain for found in evolved.front[:SHEET_CHAINS]]
+    rows = [_row(evolved, chain) for chain in (None, *chains)]
+    space = np.full((_SPACE, *rows[0].shape[1:]), 255, dtype=np.uint8)
+    return np.concatenate([part for row in rows for part in (row, space)][:-1])
+
+
+def _row(evolved: Evolved, chain: Chain | None) -> NDArray[np.uint8]:
+    """The sheet's images, filtered or not, side by side with a white space between them."""
+    images = from_uint8(evolved.sheet)
+    tiles = [_tile(image) for image in to_uint8(images if chain is None else chain(images))]
+    space = np.full((tiles[0].shape[0], _SPACE, 3), 255, dtype=np.uint8)
+    return np.concatenate([part for tile in tiles for part in (tile, space)][:-1], axis=1)
+
+
+def _tile(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """An image (H, W, C) in color: small ones with visible pixels, large ones reduced."""
+    color = np.broadcast_to(image, (*image.shape[:2], 3))
+    side = max(color.shape[:2])
+    if side <= _TILE:
+        times = max(1, _TILE // side)
+        return color.repeat(times, 0).repeat(times, 1)
+    from PIL import Image
+
+    scale = _TILE / side
+    size = (max(1, round(color.shape[1] * scale)), max(1, round(color.shape[0] * scale)))
+    return np.asarray(Image.fromarray(np.ascontiguousarray(color)).resize(size, Image.Resampling.LANCZOS))
+
+
+def sheet_png(evolved: Evolved) -> bytes:
+    """The contact sheet as a PNG."""
+    return _png(contact_sheet(evolved))
+
+
+def strip_png(evolved: Evolved, chain: Chain | None) -> bytes:
+    """One row of the contact sheet as a PNG; None: untouched."""
+    return _png(_row(evolved, chain))
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
