@@ -12,7 +12,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 QUIET := $(shell [ -t 2 ] || echo --quiet)# at a terminal, pip shows its progress
 INSTALL := $(BIN)/python -m pip install $(QUIET) --disable-pip-version-check --constraint constraints.txt
-CODE := $(wildcard src tests benchmarks docs/generate.py)
+CODE := $(wildcard src tests benchmarks tools docs/generate.py)
 REQUIREMENTS := pyproject.toml constraints.txt
 
 .PHONY: demo test check format docs

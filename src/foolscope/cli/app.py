@@ -15,6 +15,7 @@ from foolscope.cli.doctor import doctor
 from foolscope.cli.evolve import evolve
 from foolscope.cli.filter import filter
 from foolscope.cli.lists import attacks, datasets, defenses, detectors, filters, models
+from foolscope.cli.serve import serve
 from foolscope.cli.train import train
 from foolscope.errors import Cancelled, FoolscopeError
 
@@ -48,7 +49,7 @@ def options(
     """Options of every command."""
 
 
-work = (demo, audit, attack, evolve, filter, train, detector)
+work = (demo, serve, audit, attack, evolve, filter, train, detector)
 listings = (models, attacks, filters, datasets, defenses, detectors)
 for command in (*work, *listings, doctor):
     app.command()(command)

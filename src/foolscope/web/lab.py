@@ -1,0 +1,203 @@
+"""What the page does with a picture and a network: predict, preview, attack, defend, detect.
+
+Pictures go in by id and come out as pictures: every prediction that is told was made on the 8 bits that are shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from foolscope.attacks import ATTACKS, Attack, parse_attack
+from foolscope.defenses import parse_defense
+from foolscope.errors import ParameterError, SpecError
+from foolscope.files import home
+from foolscope.models import ModelInfo
+from foolscope.spec import Spec
+from foolscope.web import schemas
+from foolscope.web.answers import class_entry, class_name, picture_entry, prediction_message, top_classes
+from foolscope.web.attacking import Attacking
+from foolscope.web.calibration import Calibrations
+from foolscope.web.chains import ChainShelf
+from foolscope.web.gallery import Gallery, Preset
+from foolscope.web.networks import Network, Networks
+from foolscope.web.pictures import Picture, PictureStore, Recent, pictures_of
+from foolscope.web.queues import Lane
+from foolscope.web.settings import Settings
+from foolscope.web.views import seen
+
+_VIEW_BYTES = 64 << 20
+_QUICK_PASSES = 4
+_MOST_TRANSFORMS = 8
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: `name` is what turns are taken by, `gone` is done when nobody waits for the answer any more."""
+
+    name: str
+    gone: asyncio.Future[None]
+
+
+@dataclass(frozen=True)
+class View:
+    """A picture as a network sees it, what was done to it, and the preset that it comes from."""
+
+    picture: Picture
+    notes: list[str]
+    preset: Preset | None
+
+    def truth(self, info: ModelInfo) -> int | None:
+        """The ground truth's index among the network's classes, where it is known."""
+        return self.preset.truth_among(info.class_names) if self.preset else None
+
+
+class Lab:
+    """The operations; its coroutines are the event loop's."""
+
+    def __init__(
+        self, settings: Settings, networks: Networks, pictures: PictureStore, gallery: Gallery, chains: ChainShelf
+    ) -> None:
+        self._settings, self._networks, self._pictures = settings, networks, pictures
+        self._gallery, self._chains = gallery, chains
+        self._views: Recent[tuple[str, object], View] = Recent(_VIEW_BYTES)
+        self._previewing = Lane("preview", settings.queue, threads=2, torch_threads=1)
+        self._quick = Lane("quick", settings.queue)
+        self._slow = Lane("slow", settings.queue)
+        self._calibrations = Calibrations(home() / "web" / "detectors", gallery, self._slow)
+
+    def close(self) -> None:
+        """Let the threads end."""
+        for lane in (self._previewing, self._quick, self._slow):
+            lane.close()
+
+    async def predict(self, asked: schemas.PredictRequest, client: str) -> schemas.Prediction:
+        """Classify a picture."""
+        network, view = await self._found(asked.model, asked.image)
+        logits = await network.batcher.logits(view.picture.images[0], client)
+        return schemas.Prediction(**_told(network, view, logits, asked.top, view.truth(network.info)))
+
+    async def preview(self, image: str, model: str | None, chain: str, caller: Caller) -> bytes:
+        """The PNG of a picture after a chain of filters, as an attack with it would return it."""
+        filters = await asyncio.to_thread(self._chains.chain, chain)
+        info = (await self._networks.get(self._networks.offer(model).model)).info if model else None
+        view = await self._view(image, info)
+
+        def work(stop: threading.Event) -> bytes:
+            return pictures_of(filters(view.picture.images))[0].quick_png()
+
+        return await self._previewing.run(work, caller.name, caller.gone)
+
+    async def attack(self, asked: schemas.AttackRequest, caller: Caller) -> schemas.Attacked:
+        """Attack a picture."""
+        attack = await asyncio.to_thread(self._asked_attack, asked)
+        network, view = await self._found(asked.model, asked.image)
+        attacking = Attacking(
+            attack=attack,
+            network=network,
+            picture=view.picture,
+            notes=view.notes,
+            label=view.truth(network.info) if asked.label is None else asked.label,
+            target=asked.target,
+            seed=asked.seed,
+            top=asked.top,
+            seconds=self._settings.attack_seconds,
+        )
+        lane = self._quick if attack.passes <= _QUICK_PASSES else self._slow
+        return await lane.run(partial(attacking.run, pictures=self._pictures), caller.name, caller.gone)
+
+    async def defend(self, asked: schemas.DefendRequest, caller: Caller) -> schemas.Defended:
+        """Classify a picture after a defense."""
+        defense = parse_defense(asked.defense)
+        if len(defense.transforms) > _MOST_TRANSFORMS:
+            raise ParameterError(f"a defense has at most {_MOST_TRANSFORMS} transforms here.")
+        network, view = await self._found(asked.model, asked.image)
+
+        def work(stop: threading.Event) -> Picture:
+            return self._pictures.put(pictures_of(defense(view.picture.images))[0])
+
+        shown = await self._quick.run(work, caller.name, caller.gone)
+        logits = await network.batcher.logits(shown.images[0], caller.name)
+        truth = view.truth(network.info) if asked.label is None else asked.label
+        told = _told(network, View(shown, view.notes, view.preset), logits, asked.top, truth)
+        return schemas.Defended(**told, defense=defense.spec())
+
+    async def detect(self, asked: schemas.DetectRequest, caller: Caller) -> schemas.Detection:
+        """Score a picture by its network's detector, which is calibrated in the background where it can be."""
+        network, view = await self._found(asked.model, asked.image)
+        calibration = await self._calibrations.of(network)
+
+        def work(stop: threading.Event) -> float:
+            with network.used() as engine:
+                return float(calibration.detector.score(engine, view.picture.images))
+
+        score = await self._quick.run(work, caller.name, caller.gone)
+        threshold = calibration.detector.threshold
+        return schemas.Detection(
+            model=network.model,
+            detector=calibration.detector.spec(),
+            score=score,
+            threshold=threshold,
+            detected=None if threshold is None else score > threshold,
+            calibration=calibration.state,
+            message=calibration.message(score),
+        )
+
+    async def classes(self, model: str) -> list[str]:
+        """The names of a network's classes, which is loaded for them."""
+        network = await self._networks.get(self._networks.offer(model).model)
+        info = network.info
+        return list(info.class_names) if info.class_names else [str(index) for index in range(info.num_classes or 0)]
+
+    async def picture(self, image: str) -> Picture:
+        """The picture with this id, a preset's or one of the store.  Raises `NotFoundError`."""
+        return (await self._view(image, None)).picture
+
+    async def _found(self, model: str, image: str) -> tuple[Network, View]:
+        network = await self._networks.get(self._networks.offer(model).model)
+        return network, await self._view(image, network.info)
+
+    async def _view(self, image: str, info: ModelInfo | None) -> View:
+        key = (image, (info.name, info.input_shape) if info else None)
+        if (known := self._views.get(key)) is None:
+            known = await asyncio.to_thread(self._seen, image, info)
+            self._views.put(key, known, known.picture.pixels.nbytes)
+        return known
+
+    def _seen(self, image: str, info: ModelInfo | None) -> View:
+        preset = self._gallery.find(image)
+        picture = preset.picture if preset else self._pictures.get(image)
+        shown, notes = seen(picture, info) if info else (picture, [])
+        return View(self._pictures.put(shown), notes, preset)
+
+    def _asked_attack(self, asked: schemas.AttackRequest) -> Attack:
+        """The attack that a request names by its spec, or by a chain as `ChainShelf.chain` understands it."""
+        if asked.attack is not None and asked.chain is None:
+            return parse_attack(asked.attack)
+        if asked.attack is None and asked.chain is not None:
+            return ATTACKS["filter"].from_spec(
+                Spec("filter", options=(("chain", self._chains.chain(asked.chain).spec()),))
+            )
+        raise SpecError("name an attack or a chain: one of the two.")
+
+
+def _told(network: Network, view: View, logits: Tensor, top: int, truth: int | None) -> dict[str, Any]:
+    """The fields of a `Prediction`."""
+    info, seen_class = network.info, int(logits.argmax())
+    true_class = None if truth is None else class_entry(info, truth, len(logits))
+    correct = None if truth is None else seen_class == truth
+    wanted = true_class.name if true_class else view.preset.truth if view.preset else None
+    return {
+        "model": network.model,
+        "shown": picture_entry(view.picture),
+        "notes": view.notes,
+        "top": top_classes(info, logits, top),
+        "truth": true_class,
+        "correct": correct,
+        "message": prediction_message(network.model, class_name(info, seen_class), wanted, correct),
+    }

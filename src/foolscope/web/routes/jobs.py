@@ -1,0 +1,156 @@
+"""Long work: jobs, their events, and the reports that come out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from fastapi import Depends, Header, Query, Response
+from fastapi.responses import FileResponse
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from foolscope.attacks import parse_attack
+from foolscope.defenses import parse_defense, parse_detector
+from foolscope.errors import MissingError
+from foolscope.experiments.grid import parse_eps_by_norm
+from foolscope.web import schemas
+from foolscope.web.events import MOST_JOBS, Events
+from foolscope.web.job_kinds import KINDS
+from foolscope.web.jobs import UNFINISHED, Job, as_json
+from foolscope.web.problems import NotFoundError
+from foolscope.web.routes.common import ServicesHere, new_router
+
+router = new_router("jobs")
+
+_REPORT_POLICY = (
+    "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; style-src 'unsafe-inline'; "
+    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+)
+"""A report brings a policy of its own, which knows its style sheet by its hash; this one holds besides."""
+_TYPES = {
+    "report.html": "text/html",
+    "results.json": "application/json",
+    "results.parquet": "application/vnd.apache.parquet",
+    "evolution.json": "application/json",
+}
+
+
+@router.post("/jobs", status_code=202)
+async def start(body: schemas.JobRequest, services: ServicesHere) -> schemas.JobEntry:
+    """Start a job."""
+    offer = services.networks.offer(body.model)
+
+    def work() -> Job:
+        if (state := services.networks.state(offer.model)).name not in ("ready", "loading", "failed"):
+            raise MissingError(f"{offer.model} is not at hand: {state.detail or state.name}.")
+        services.gallery.source(body.data)
+        _check(body)
+        asked = body.model_dump() | {"model": offer.model}
+        return services.jobs.submit(body.kind, f"{offer.model} on {body.data}", asked)
+
+    return job_entry(await asyncio.to_thread(work))
+
+
+def _check(body: schemas.AuditRequest | schemas.EvolveRequest) -> None:
+    """Raise what the library raises for specs that it does not understand, before there is a job."""
+    if isinstance(body, schemas.EvolveRequest):
+        if body.detector is not None:
+            parse_detector(body.detector)
+        return
+    for attack in body.attacks:
+        parse_attack(attack)
+    for defense in body.defenses:
+        parse_defense(defense)
+    parse_eps_by_norm(body.eps)
+
+
+@router.get("/jobs")
+async def jobs(services: ServicesHere) -> schemas.JobList:
+    """All jobs, newest first."""
+    return schemas.JobList(jobs=[job_entry(job) for job in await asyncio.to_thread(services.jobs.listed)])
+
+
+@router.get("/jobs/{name}")
+async def job(name: str, services: ServicesHere) -> schemas.JobEntry:
+    """One job."""
+    return job_entry(await asyncio.to_thread(services.jobs.get, name))
+
+
+@router.post("/jobs/{name}/cancel", status_code=202)
+async def cancel(name: str, services: ServicesHere) -> schemas.JobEntry:
+    """Ask a job to stop."""
+    return job_entry(await asyncio.to_thread(services.jobs.cancel, name))
+
+
+@router.post("/jobs/{name}/resume", status_code=202)
+async def resume(name: str, services: ServicesHere) -> schemas.JobEntry:
+    """Go on with a job that was cancelled, interrupted, or failed."""
+    return job_entry(await asyncio.to_thread(services.jobs.resume, name))
+
+
+@router.delete("/jobs/{name}", status_code=204)
+async def delete(name: str, services: ServicesHere) -> Response:
+    """Forget a job and its report."""
+    await asyncio.to_thread(services.jobs.delete, name)
+    return Response(status_code=204)
+
+
+def listened(
+    services: ServicesHere,
+    job: Annotated[list[str], Query(max_length=MOST_JOBS)] = [],  # noqa: B006 -- read only
+    last_event_id: Annotated[str, Header(max_length=2000)] = "",
+) -> Events:
+    """The events that are asked for; here rather than below, where an answer has begun already."""
+    names = job or [found.id for found in services.jobs.listed() if found.state in UNFINISHED]
+    return Events(services.jobs, names[:MOST_JOBS], last_event_id)
+
+
+@router.get("/events", response_class=EventSourceResponse)
+async def events(
+    services: ServicesHere, events: Annotated[Events, Depends(listened)]
+) -> AsyncIterator[ServerSentEvent]:
+    """What happens to jobs, as server-sent events."""
+    async for event in events.stream(services.stopping):
+        yield event
+
+
+@router.get("/reports")
+async def reports(services: ServicesHere) -> schemas.ReportList:
+    """The reports of finished jobs, newest first."""
+    found = await asyncio.to_thread(services.jobs.listed)
+    return schemas.ReportList(reports=[_report_entry(job) for job in found if job.page])
+
+
+@router.get("/reports/{name}/{file}", response_class=FileResponse)
+async def report(
+    name: str,
+    file: Literal["report.html", "results.json", "results.parquet", "evolution.json"],
+    services: ServicesHere,
+) -> FileResponse:
+    """A report's page or data."""
+    path: Path = services.jobs.folder(name).report / file
+    if not path.is_file():
+        raise NotFoundError(f"job {name} has no {file} yet.")
+    headers = {"Content-Security-Policy": _REPORT_POLICY} if file == "report.html" else {}
+    return FileResponse(path, media_type=_TYPES[file], headers=headers)
+
+
+def job_entry(job: Job) -> schemas.JobEntry:
+    """A job as answers tell it."""
+    return schemas.JobEntry(**as_json(job))
+
+
+def _report_entry(job: Job) -> schemas.ReportEntry:
+    place = f"/api/v1/reports/{job.id}"
+    data = {field: f"{place}/{file}" for field, file in KINDS[job.kind].data.items()}
+    return schemas.ReportEntry(
+        id=job.id,
+        kind=job.kind,
+        title=job.title,
+        created=job.created,
+        page=f"{place}/report.html",
+        json=data["json"],
+        parquet=data.get("parquet"),
+    )

@@ -1,0 +1,22 @@
+// @ts-check
+/** Which page is shown, and the values of its address that are not the lab's. */
+import { batch, signal } from "./base.js";
+
+/** @typedef {"lab" | "defend" | "evolve" | "reports"} View */
+
+export const view = signal(/** @type {View} */ ("lab"));
+/** The report or the search that is open. */
+export const opened = signal("");
+
+/** Whether the next change of the address is one that the back button undoes. */
+export const navigated = { now: false };
+
+/** @param {View} name @param {string} [which] a report or a search */
+export function goTo(name, which = "") {
+  navigated.now = true;
+  batch(() => {
+    view.value = name;
+    opened.value = which;
+  });
+  scrollTo({ top: 0 });
+}
