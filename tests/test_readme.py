@@ -27,6 +27,10 @@ COMMANDS = sorted(
 )
 
 
+LONG = ("foolscope demo", "foolscope serve")
+"""Commands without arguments that other tests run: one takes long, one does not end."""
+
+
 def arguments(command: str) -> list[str]:
     """What follows `foolscope`, without a comment."""
     return shlex.split(command, comments=True)[1:]
@@ -75,7 +79,7 @@ def test_an_option_that_is_not_there_would_be_found() -> None:
         audit.make_context("audit", ["lenet", "--data", "digits", "--epsilon", "1"])
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if len(arguments(c)) == 1 and c != "foolscope demo"])
+@pytest.mark.parametrize("command", [c for c in COMMANDS if len(arguments(c)) == 1 and c not in LONG])
 def test_commands_without_arguments_run(command: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert Program(capsys)(*arguments(command)).code == 0
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from foolscope.cli import demo
 from tests.cli.running import Program
 from tests.support import ROOT, needs_data
 
@@ -107,9 +108,17 @@ def test_the_demo_says_where_its_report_is(program: Program) -> None:
     lines = outcome.err.splitlines()
     assert lines[0] == "Attacking LeNet on 256 embedded digits, plain and behind JPEG ..."
     assert lines[1] == f"Report: {Path.cwd() / 'foolscope-reports' / 'demo' / 'report.html'}"
-    assert lines[2].startswith("Next: foolscope audit lenet --data mnist")
+    assert lines[2] == "Fool a network yourself, in the browser: foolscope serve"
     assert outcome.out.startswith("lenet on digits (256 of 500 images): a preview")
     assert sorted(path.name for path in Path("foolscope-reports/demo").iterdir()) == FILES
+
+
+def test_the_demo_names_a_command_that_the_shell_finds(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Path(sys.executable).parent / "foolscope"
+    monkeypatch.setattr(sys, "argv", [str(script)])
+    for path, shown in ((str(script.parent), "foolscope"), ("/nowhere", os.path.relpath(script))):
+        monkeypatch.setenv("PATH", path)
+        assert demo._program() == shown
 
 
 @needs_data

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from pathlib import Path
 
 from foolscope.cli import console
@@ -22,4 +25,12 @@ def demo(out: Folder = None, json: Json = False) -> None:
         defenses=["jpeg:quality=50"],
         limit=256,
     )
-    console.say("Next: foolscope audit lenet --data mnist --attacks fgsm,pgd --defense jpeg:quality=50")
+    console.say(f"Fool a network yourself, in the browser: {_program()} serve")
+
+
+def _program() -> str:
+    """How the program was called: by its name, or by its path where the shell would not find it."""
+    called = Path(sys.argv[0])
+    if called.stem != "foolscope" or shutil.which("foolscope"):
+        return "foolscope"
+    return os.path.relpath(called)
