@@ -94,7 +94,7 @@ def test_the_front_holds_what_the_search_found_best_first(found: Evolved) -> Non
     assert rates == sorted(rates, reverse=True)
     assert max(rates) > 0.4, "darkening and lightening fools a network that looks at nothing else"
     assert [one.chain.title for one in found.published] == ["AGV-A", "AGV-B"]
-    assert found.about["objectives"] == ["detection"]
+    assert found.about["objectives"] == ["detection", "linf"]
     assert found.sheet.shape == (8, 12, 12, 3)
     assert set(found.sheet_labels) == {"dark", "light"}
 

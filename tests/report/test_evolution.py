@@ -17,7 +17,7 @@ from foolscope.images import from_uint8, to_uint8
 from foolscope.measure import Proportion
 from foolscope.report import evolution_json, evolution_page, write_evolution
 from foolscope.report.evolution import TERMS
-from foolscope.report.evolution_figures import SHEET_CHAINS, contact_sheet, marks
+from foolscope.report.evolution_figures import SHEET_CHAINS, contact_sheet, marks, shown_places
 from foolscope.report.words import percent, short_chain
 from tests.experiments.evolving import evolved
 from tests.report.test_html import HOSTILE, Reader
@@ -45,9 +45,11 @@ def spaced(value: Proportion) -> str:
 
 def test_page_tells_every_chain_and_every_model(found: Evolved) -> None:
     text = Reader(evolution_page(found)).text
-    for place, result in enumerate(found.front, start=1):
-        assert f"Chain {place}: fools {spaced(result.judged[0].asr)}" in text
+    for place in shown_places(found):
+        result = found.front[place]
+        assert f"Chain {place + 1}: fools {spaced(result.judged[0].asr)}" in text
         assert short_chain(result.chain) in text
+    for result in found.front:
         for seen in result.judged:
             assert spaced(seen.asr) in text
     for name in ("AGV-A", "AGV-B", "Brightness (transfer)", "none of them searched", "Hypervolume"):
@@ -64,7 +66,7 @@ def test_hostile_names_are_text(found: Evolved) -> None:
 
 
 def test_marks_are_what_the_first_model_does_in_percent(found: Evolved) -> None:
-    first, *_, last = marks(found)
+    first, *_, last = marks(found, "detection")
     seen = found.front[0].judged[0]
     assert seen.detection is not None
     assert first.name == "1"
@@ -83,7 +85,7 @@ def test_without_a_detector_the_chart_is_over_the_distance(found: Evolved) -> No
         return replace(result, about=about, clean=clean, front=front, published=())
 
     result = blind(found)
-    assert marks(result)[0].x[0] == 100 * found.front[0].distances["linf"].value
+    assert marks(result, "linf")[0].x[0] == 100 * found.front[0].distances["linf"].value
     text = Reader(evolution_page(result)).text
     assert not re.search("detect", text.split("How to repeat this")[0], re.IGNORECASE)
     assert "Detection" not in text
@@ -97,6 +99,16 @@ def test_contact_sheet_shows_the_images_untouched_and_by_every_chain(found: Evol
     np.testing.assert_array_equal(small, found.sheet[1])
     filtered = to_uint8(found.front[0].chain(from_uint8(found.sheet)))
     np.testing.assert_array_equal(sheet[100:196:8, 100:196:8], filtered[1])
+
+
+def test_of_many_chains_some_from_the_first_to_the_last_are_shown(found: Evolved) -> None:
+    many = replace(found, front=found.front[:1] * 40)
+    places = shown_places(many)
+    assert (len(places), places[0], places[-1]) == (SHEET_CHAINS, 0, 39)
+    assert places == sorted(set(places))
+    assert [mark.name for mark in marks(many, "linf") if mark.name][:-2] == [str(place + 1) for place in places]
+    assert f"{40 - SHEET_CHAINS} chains more in the table" in Reader(evolution_page(many)).text
+    assert shown_places(replace(found, front=found.front[:1])) == [0]
 
 
 def test_large_images_become_tiles(found: Evolved) -> None:

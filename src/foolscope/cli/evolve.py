@@ -47,7 +47,7 @@ def evolve(
     mutation: Annotated[float, typer.Option("--mutation", help="Probability that a filter is replaced.")] = 0.5,
     objective: Annotated[
         str | None,
-        typer.Option("--objective", help="Minimized beside 1 - ASR: detection, linf, l2, ssim, color, or several."),
+        typer.Option("--objective", help="Minimized beside 1 - ASR: detection, linf, l2, ssim, color; A,B: several."),
     ] = None,
     against: Annotated[
         str, typer.Option("--against", help="What success changes: the true label, or the clean prediction.")

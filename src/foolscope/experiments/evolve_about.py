@@ -42,8 +42,12 @@ def about(
 
 
 def usual_objective(detector: str | None) -> str:
-    """What is minimized beside 1 - ASR where nothing else is asked for."""
-    return "detection" if detector else "linf"
+    """What is minimized beside 1 - ASR where nothing else is asked for.
+
+    The thesis minimizes detection alone.  There one chain that is never detected ends the search: the front is that
+    chain.  With the distance beside it the front runs from harmless to strong, and the search finds stronger chains.
+    """
+    return "detection,linf" if detector else "linf"
 
 
 def command(asked: Asked, settings: Settings) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 from foolscope.experiments.evolved import Evolved, Found, Judged
 from foolscope.experiments.held_out import DISTANCES
 from foolscope.filters import Chain
-from foolscope.report.evolution_figures import SHEET_CHAINS, STRIP_WIDTH, front_chart, growth_chart, strip_png
+from foolscope.report.evolution_figures import STRIP_WIDTH, front_chart, growth_chart, shown_places, strip_png
 from foolscope.report.figures import Styles
 from foolscope.report.html import document, drawn_twice
 from foolscope.report.markup import Html, breakable, join, tag
@@ -25,12 +25,11 @@ TERMS = {
     "Prediction changed": "The attack success against the clean prediction: the share of all images whose prediction "
     "is another than untouched, as the thesis counts.",
     "Detection": "The share of all filtered images that the detector takes for adversarial. Its threshold lets 5 % of "
-    "clean images through as false alarms, on images of their own; the dashed line is what it flags of the clean "
-    "held-out images.",
+    "clean images through as false alarms, on images of their own.",
     "Front": "Chains that no other found is better than in everything that the search minimized. The search knew its "
     "own images only: on those held out a chain of the front may be worse than another.",
-    "Hypervolume": "The share of the unit square (1 - attack success by detection, or by distance) that the front "
-    "dominates, on the searched images: 1 is a perfect attack that is never detected.",
+    "Hypervolume": "The share of the unit cube of everything that the search minimized that the front dominates, on "
+    "the searched images: 1 would be a perfect attack that costs nothing.",
     "Queries": "Filtered images that a model was asked about, over all models. A black box: nothing but its answers is "
     "used, unless the strategy is 'gradient'.",
     "In 8 bits": "The share of the successes that remain when the filtered image is saved with 8 bits a channel.",
@@ -42,7 +41,7 @@ def evolution_page(evolved: Evolved) -> str:
     """The whole page; equal results give equal bytes."""
     styles = Styles()
     contents: dict[str, Sequence[Html]] = {
-        "The front": [_front_figure(evolved, styles)],
+        "The front": _front_figures(evolved, styles),
         "The chains": [*_strips(evolved), _chain_table(evolved)],
         "On every model": [_model_table(evolved), _clean_table(evolved)],
         "How the search went": [_growth_figure(evolved, styles), _history_table(evolved)],
@@ -102,16 +101,20 @@ def _sentence(subject: str, found: Found, evolved: Evolved) -> list[Html | str]:
     return [*parts, f". It moves an image by {number(found.distances['linf'].value)} in ℓ∞ on the mean."]
 
 
-def _front_figure(evolved: Evolved, styles: Styles) -> Html:
+def _front_figures(evolved: Evolved, styles: Styles) -> list[Html]:
     told = (
         "On held-out images, with 95 % intervals. Circles: chains of the front, by their number in the table. Squares: "
         "the chains that the thesis published."
     )
+    line = " Dashed: what the detector flags of the untouched images."
 
-    def chart(width: int, height: int, kind: str) -> Html:
-        return front_chart(evolved, styles, width=width, height=height, name=f"front-{kind}")
+    def figure(across: str) -> Html:
+        def chart(width: int, height: int, kind: str) -> Html:
+            return front_chart(evolved, styles, across=across, width=width, height=height, name=f"{across}-{kind}")
 
-    return drawn_twice(chart, told)
+        return drawn_twice(chart, told + line if across == "detection" else told)
+
+    return [figure(across) for across in (["detection"] if _detects(evolved) else []) + ["linf"]]
 
 
 def _growth_figure(evolved: Evolved, styles: Styles) -> Html:
@@ -124,14 +127,14 @@ def _growth_figure(evolved: Evolved, styles: Styles) -> Html:
 def _strips(evolved: Evolved) -> list[Html]:
     """The same held-out images untouched and filtered by each chain of the front, with the chain's recipe."""
     strips = [_strip(evolved, None, "Untouched", ", ".join(evolved.sheet_labels))]
-    for place, found in enumerate(evolved.front[:SHEET_CHAINS], start=1):
-        seen = found.judged[0]
-        parts: list[Html | str] = [f"Chain {place}: fools ", share_inline(seen.asr)]
+    for place in shown_places(evolved):
+        found, seen = evolved.front[place], evolved.front[place].judged[0]
+        parts: list[Html | str] = [f"Chain {place + 1}: fools ", share_inline(seen.asr)]
         if seen.detection:
             parts += [", detected ", share_inline(seen.detection)]
         strips.append(_strip(evolved, found.chain, join(parts), tag("code", breakable(short_chain(found.chain)))))
-    if (left := len(evolved.front) - SHEET_CHAINS) > 0:
-        strips.append(tag("p", f"{counted(left, 'chain')} more in the folder chains.", class_="note"))
+    if (left := len(evolved.front) - len(shown_places(evolved))) > 0:
+        strips.append(tag("p", f"{counted(left, 'chain')} more in the table and in the folder chains.", class_="note"))
     return strips
 
 

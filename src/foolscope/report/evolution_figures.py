@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from foolscope.experiments.evolved import Evolved, Found
 from foolscope.filters import Chain
 from foolscope.images import from_uint8, to_uint8
+from foolscope.measure import Mean, Proportion
 from foolscope.report.figures import INK, LINE, MUTED, SERIES_COLORS, TEXT, Styles, inline, settings
 from foolscope.report.markup import Html
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SHEET_CHAINS = 12
-"""So many chains the contact sheet shows."""
+"""So many chains the contact sheet shows at most."""
 
 STRIP_WIDTH = 836
 """How wide a row of the sheet is shown, in pixels of the page."""
@@ -27,9 +28,15 @@ STRIP_WIDTH = 836
 _TILE, _SPACE = 96, 4
 
 
+def shown_places(evolved: Evolved) -> list[int]:
+    """Which chains of the front the sheet shows and the charts number: all, or some from the first to the last."""
+    count = len(evolved.front)
+    return list(dict.fromkeys(np.linspace(0, count - 1, min(count, SHEET_CHAINS)).round().astype(int).tolist()))
+
+
 @dataclass(frozen=True)
 class Mark:
-    """One chain in the chart of the front: both axes in percent, each with its 95 % interval."""
+    """One chain in a chart of the front: both axes in percent, each with its 95 % interval."""
 
     name: str
     x: tuple[float, float, float]
@@ -37,61 +44,67 @@ class Mark:
     published: bool
 
 
-def marks(evolved: Evolved) -> list[Mark]:
-    """The front's chains by their number, and the published ones by name, as the first model sees them."""
-    front = [_mark(str(number), found, False) for number, found in enumerate(evolved.front, start=1)]
-    return [*front, *(_mark(found.chain.title, found, True) for found in evolved.published)]
+def marks(evolved: Evolved, across: str) -> list[Mark]:
+    """The front's chains by their number, and the published ones by name, as the first model sees them.
+
+    `across` is 'detection' or 'linf'.  Chains that `shown_places` leaves out have no name.
+    """
+    shown = shown_places(evolved)
+    names = [str(place + 1) if place in shown else "" for place in range(len(evolved.front))]
+    front = [_mark(name, found, across, False) for name, found in zip(names, evolved.front, strict=True)]
+    return [*front, *(_mark(found.chain.title, found, across, True) for found in evolved.published)]
 
 
-def _mark(name: str, found: Found, published: bool) -> Mark:
-    first = found.judged[0]
-    if first.detection is None:
-        far = found.distances["linf"]
-        x = (far.value, far.low, far.high)
-    else:
-        x = (first.detection.value, first.detection.low, first.detection.high)
-    y = (first.asr.value, first.asr.low, first.asr.high)
-    return Mark(name, _percent(x), _percent(y), published)
+def _mark(name: str, found: Found, across: str, published: bool) -> Mark:
+    seen = found.judged[0]
+    x = found.distances["linf"] if across == "linf" else seen.detection
+    assert x is not None, "only where there is a detector"
+    return Mark(name, _percent(x), _percent(seen.asr), published)
 
 
-def _percent(values: tuple[float, float, float]) -> tuple[float, float, float]:
-    return (100 * values[0], 100 * values[1], 100 * values[2])
+def _percent(share: Proportion | Mean) -> tuple[float, float, float]:
+    return (100 * share.value, 100 * share.low, 100 * share.high)
 
 
-def front_chart(evolved: Evolved, styles: Styles, *, width: int, height: int, name: str) -> Html:
-    """Attack success against detection, or against the mean linf distance where there is no detector."""
+def front_chart(evolved: Evolved, styles: Styles, *, across: str, width: int, height: int, name: str) -> Html:
+    """Attack success against detection or against the mean linf distance, as `across` says."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    clean = evolved.clean[0].detection
-    detected = clean is not None
+    clean = evolved.clean[0].detection if across == "detection" else None
     with rc_context(settings(name)):
         figure = Figure(figsize=(width / 72, height / 72), dpi=72)
         axes = figure.add_axes((56 / width, 48 / height, 1 - 80 / width, 1 - 66 / height))
-        for mark in marks(evolved):
+        for mark in marks(evolved, across):
             _draw_mark(axes, mark)
         _plain_axes(axes)
         axes.set_ylim(0, 100)
         axes.set_xlim(left=0)
-        axes.set_xlabel("detection rate in %" if detected else "mean ℓ∞ distance in % of the range", color=MUTED)
+        axes.set_xlabel(_AXES[across], color=MUTED)
         axes.set_ylabel("attack success in %", color=MUTED)
         if clean is not None:
             axes.axvline(100 * clean.value, color=MUTED, linewidth=1, linestyle=(0, (2, 3)))
-        other = "detection" if detected else "distance"
-        label = f"Attack success against {other} of every chain; the numbers are in the table of chains."
+        label = f"Attack success against {_AXES[across]} of every chain; the numbers are in the table of chains."
         return inline(figure, styles, label)
+
+
+_AXES = {"detection": "detection rate in %", "linf": "mean ℓ∞ distance in % of the range"}
 
 
 def _draw_mark(axes: Axes, mark: Mark) -> None:
     color = MUTED if mark.published else SERIES_COLORS[0]
     (x, left, right), (y, low, high) = mark.x, mark.y
-    axes.plot([left, right], [y, y], color=color, linewidth=1, alpha=0.5)
-    axes.plot([x, x], [low, high], color=color, linewidth=1, alpha=0.5)
+    axes.plot([left, right], [y, y], color=color, linewidth=1, alpha=0.4)
+    axes.plot([x, x], [low, high], color=color, linewidth=1, alpha=0.4)
     axes.plot([x], [y], color=color, marker="s" if mark.published else "o", markersize=6, markeredgewidth=0)
     axes.annotate(
-        mark.name, (x, y), xytext=(6, 5), textcoords="offset points", color=MUTED if mark.published else INK,
+        mark.name,
+        (x, y),
+        xytext=(6, 5),
+        textcoords="offset points",
+        color=MUTED if mark.published else INK,
         fontsize=TEXT - 1,
-    )  # fmt: skip
+    )
 
 
 def growth_chart(evolved: Evolved, styles: Styles, *, width: int, height: int, name: str) -> Html:
@@ -123,7 +136,7 @@ def _plain_axes(axes: Axes) -> None:
 
 def contact_sheet(evolved: Evolved) -> NDArray[np.uint8]:
     """The sheet's images untouched in the first row, then by each chain, at most 12: uint8 (H, W, 3)."""
-    chains = [found.chain for found in evolved.front[:SHEET_CHAINS]]
+    chains = [evolved.front[place].chain for place in shown_places(evolved)]
     rows = [_row(evolved, chain) for chain in (None, *chains)]
     space = np.full((_SPACE, *rows[0].shape[1:]), 255, dtype=np.uint8)
     return np.concatenate([part for row in rows for part in (row, space)][:-1])

@@ -54,7 +54,8 @@ def genomes(count: int = 3) -> Genomes:
     ],
     ids=str,
 )
-def test_the_gradient_is_that_of_finite_differences(changes: dict[str, Any]) -> None:
+def test_the_gradient_is_that_of_finite_differences(changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("foolscope.attacks.agv.genome._DECIMALS", 12)  # rounding has no slope
     tried, made = judge(**changes), genomes()
     weights = torch.rand(3, 1 + len(tried.settings.distances), generator=generator(0), dtype=torch.float64) + 0.5
     _, gradients = loss(tried, slopes(tried, made, ROWS), weights)
@@ -82,7 +83,7 @@ def test_the_look_is_that_of_the_black_box_and_costs_as_much() -> None:
     found = slopes(tried, made, ROWS)
     assert torch.equal(tried.evaluator.queries, 2 * before)
     assert found.look.images == look.images
-    torch.testing.assert_close(found.look.losses, look.losses)
+    torch.testing.assert_close(found.look.losses, look.losses, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(found.look.distances, look.distances, rtol=1e-4, atol=1e-9)
     torch.testing.assert_close(found.look.linf, look.linf, rtol=1e-4, atol=0)
     assert (found.distances[:, 0] != 0).any()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from foolscope.attacks.agv.genome import THESIS, Genomes, Pool
 from foolscope.errors import InputError, ParameterError, SpecError
-from foolscope.filters import FILTERS
+from foolscope.filters import FILTERS, parse_chain
 from foolscope.randomness import generator
 from tests.attacks.agv.worlds import colors
 
@@ -152,3 +152,14 @@ def test_filters_that_would_color_gray_images_are_refused() -> None:
     message = "clarendon would color gray images; gingham, juno, lark, stinson do not."
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
         pool.apply(genome, colors(2, shape=(1, 4, 4)))
+
+
+def test_amounts_are_rounded_so_that_a_chain_can_be_typed() -> None:
+    pool = Pool("thesis")
+    genome = pool.random(torch.rand(5, 3, generator=generator(1)))
+    chain = pool.chain(genome)
+    amounts = [amount for item in chain.filters for amount in (item.strength, item.intensity)]
+    assert amounts == [round(amount, 4) for amount in amounts]
+    assert parse_chain(chain.spec()) == chain
+    images = torch.rand(2, 3, 5, 5, generator=generator(0))
+    assert torch.equal(pool.apply(genome, images), chain(images))

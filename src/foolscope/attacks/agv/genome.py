@@ -24,6 +24,9 @@ from foolscope.errors import ParameterError
 from foolscope.filters.chain import Chain
 from foolscope.filters.styles import FILTERS
 
+_DECIMALS = 4
+"""Of strengths and intensities."""
+
 THESIS = ("clarendon", "gingham", "reyes", "juno", "lark")
 """The five filters of the thesis."""
 
@@ -100,9 +103,13 @@ class Pool:
         return fresh.where(mutated, crossed)
 
     def amounts(self, genomes: Genomes) -> Tensor:
-        """Strengths and intensities, float64 (..., m, 2)."""
+        """Strengths and intensities, float64 (..., m, 2), rounded where no gradient is asked for.
+
+        So a chain is what was tried, to the last bit, and can be read and typed.
+        """
         low, span = self._low.to(genomes.values.device), self._span.to(genomes.values.device)
-        return low[genomes.kinds] + span[genomes.kinds] * genomes.values
+        exact = low[genomes.kinds] + span[genomes.kinds] * genomes.values
+        return exact if exact.requires_grad else exact.round(decimals=_DECIMALS)
 
     def apply(self, genomes: Genomes, images: Tensor) -> Tensor:
         """Filter images (N, C, H, W): all by one genome (m,), or each by its own (N, m).
