@@ -198,3 +198,48 @@ def test_digests_by_hand(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(os.urandom(300_000))
     assert files.file_digest(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# --- before the work --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["", "new", "new/deep"])
+def test_a_folder_that_can_be_written_is_left_as_it_is(tmp_path: Path, name: str) -> None:
+    files.check_writable(tmp_path / name, "name another")
+    assert not list(tmp_path.iterdir())
+
+
+def test_relative_folders_are_looked_for_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    files.check_writable(Path("a/b"), "name another")
+    Path("a").write_text("")
+    with pytest.raises(StorageError, match=r"^cannot write into a/b: a is a file, not a folder: name another\.$"):
+        files.check_writable(Path("a/b"), "name another")
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="there is no /proc")
+def test_a_folder_in_which_no_file_can_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = r"^cannot write into /proc/nope: no file can be made in /proc \([a-z ]+\): name another\.$"
+    with pytest.raises(StorageError, match=message):
+        files.check_writable(Path("/proc/nope"), "name another")
+    monkeypatch.setenv("FOOLSCOPE_HOME", "/proc/nope")
+    with pytest.raises(StorageError, match=r"set FOOLSCOPE_HOME to a folder that can be written\.$"):
+        files.check_home()
+
+
+def test_a_write_that_fails_in_the_home_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOOLSCOPE_HOME", str(tmp_path))
+    error = files.storage_error(tmp_path / "a" / "b", OSError(errno.EACCES, "Permission denied"))
+    expected = f"cannot write {tmp_path}/a/b: Permission denied: set FOOLSCOPE_HOME to a folder that can be written."
+    assert str(error) == expected
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
+def test_files_can_be_read_by_those_whom_the_umask_lets(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with files.replacing(tmp_path / "net") as temporary:
+            temporary.touch(mode=0o600)  # as safetensors and torch.hub do
+    finally:
+        os.umask(before)
+    assert (tmp_path / "net").stat().st_mode & 0o777 == 0o640

@@ -226,3 +226,14 @@ def test_random_points_belong_to_their_images(norm: Norm) -> None:
         alone = norm.random_point(Streams(8, images[i : i + 1]), (3, 5, 5), float(eps[i]))
         torch.testing.assert_close(points[i : i + 1], alone, rtol=1e-6, atol=0)
     assert norm.random_point(Streams(8, images[:0]), (3, 5, 5), 1.0).shape == (0, 3, 5, 5)
+
+
+@pytest.mark.parametrize("eps", [5.0, 0.3, 2000.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_projection_of_large_inputs_ends_inside_the_l1_ball(eps: float, dtype: torch.dtype) -> None:
+    x = torch.randn(4, 3, 160, 160, generator=generator(0), dtype=dtype)
+    found = l1.project(x, eps)
+    assert found.dtype == dtype
+    size = torch.tensor([math.fsum(row) for row in found.flatten(1).double().abs().tolist()], dtype=torch.float64)
+    assert (size <= eps).all()
+    assert (size >= eps * (1 - 1e-6)).all()

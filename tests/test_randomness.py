@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
 from typing import Any
 
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 
-from foolscope.randomness import Streams, draw_seed, generator
+from foolscope.data import load_data
+from foolscope.errors import ParameterError
+from foolscope.randomness import MAX_SEED, Streams, draw_seed, generator, step_seed
 
 SHAPE = (3, 4, 5)
 
@@ -171,3 +174,21 @@ def test_generators_and_seeds() -> None:
     state = torch.get_rng_state()
     draw_seed(generator(1))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 10**20])
+def test_seeds_that_torch_cannot_take(seed: int) -> None:
+    message = f"seed must be between 0 and 9223372036854775807 (2^63 - 1), got {seed}."
+    with pytest.raises(ParameterError, match=f"^{re.escape(message)}$"):
+        generator(seed)
+    with pytest.raises(ParameterError, match=f"^{re.escape(message)}$"):
+        load_data("digits", seed=seed)
+
+
+@given(st.integers(0, MAX_SEED), st.sampled_from([100_003, 1_000_003]), st.integers(0, 10**9))
+def test_the_seed_of_a_step_is_what_torch_takes(seed: int, factor: int, step: int) -> None:
+    found = step_seed(seed, factor, step)
+    assert torch.Generator().manual_seed(found).initial_seed() % 2**64 == found
+    assert (found - seed * factor - step) % 2**64 == 0
+    if seed < 10**12:
+        assert found == seed * factor + step, "trainings with small seeds keep their bits"

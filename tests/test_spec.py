@@ -73,6 +73,14 @@ class Pot(Parameters):
             "x:attacks=(fgsm:eps=0.1|pgd:steps=5,eps=1)",
             Spec("x", None, (("attacks", "fgsm:eps=0.1|pgd:steps=5,eps=1"),)),
         ),
+        ("folder:(f/com,ma=x)", Spec("folder", "f/com,ma=x")),
+        ("folder:(f/q?x)", Spec("folder", "f/q?x")),
+        ("folder:(f/q?x),size=28", Spec("folder", "f/q?x", (("size", "28"),))),
+        ("folder:(a=b)?size=28", Spec("folder", "a=b", (("size", "28"),))),
+        ("folder:((x))", Spec("folder", "(x)")),
+        ("folder:(a)b", Spec("folder", "(a)b")),
+        ("folder:a)b", Spec("folder", "a)b")),
+        ("folder:( a )", Spec("folder", " a ")),
         ("x:a=b=c", Spec("x", None, (("a", "b=c"),))),
         ("x:a=()", Spec("x", None, (("a", ""),))),
     ],
@@ -133,6 +141,20 @@ def test_every_option_text_can_be_printed(name: str, options: dict[str, str]) ->
     spec = Spec(name, None, tuple(options.items()))
     assert parse_spec(str(spec)) == spec
     assert parse_pipeline(f"{spec}|{spec}") == [spec, spec]
+
+
+@given(words.filter(bool))
+def test_every_argument_can_be_printed(argument: str) -> None:
+    spec = Spec("folder", argument, (("size", "28"),))
+    for one in (spec, Spec("folder", argument)):
+        assert parse_spec(str(one)) == one
+        assert parse_pipeline(f"{one}|{one}") == [one, one]
+
+
+def test_arguments_are_quoted_where_it_is_needed() -> None:
+    assert str(Spec("folder", "f/com,ma")) == "folder:f/com,ma"
+    assert str(Spec("folder", "f/com,ma=x")) == "folder:(f/com,ma=x)"
+    assert str(Spec("py", "net:build")) == "py:net:build"
 
 
 def test_pipelines() -> None:

@@ -40,6 +40,9 @@ _PART = f".part-{re.sub('[^A-Za-z0-9]+', '-', platform.node())[:40]}"
 _LOCK = "lock"
 _DAY = 24 * 60 * 60
 
+HOME_ADVICE = "set FOOLSCOPE_HOME to a folder that can be written"
+"""What to do where `home` is of no use."""
+
 
 def home() -> Path:
     """The folder for everything that foolscope keeps between runs.  It need not exist yet."""
@@ -68,6 +71,30 @@ def is_offline(offline: bool = False) -> bool:
     return offline or os.environ.get("FOOLSCOPE_OFFLINE", "0") not in ("", "0")
 
 
+def check_writable(folder: Path, advice: str) -> None:
+    """Raise `StorageError` where no file can be made in `folder`, or where it would be made; leaves nothing there.
+
+    `advice` is the end of the message.  A test by writing, since permissions do not tell of read-only disks and the
+    kernel's own folders.
+    """
+    existing = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), Path())
+    if not existing.is_dir():
+        raise StorageError(f"cannot write into {folder}: {existing} is a file, not a folder: {advice}.")
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        place, reason = existing.absolute(), (error.strerror or str(error)).lower()
+        raise StorageError(
+            f"cannot write into {folder}: no file can be made in {place} ({reason}): {advice}."
+        ) from None
+
+
+def check_home() -> None:
+    """Raise `StorageError` where `home` cannot be written: before the work, not in its midst."""
+    check_writable(home(), HOME_ADVICE)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path to write to; move what is there to `path` at the end, or remove it after an exception.
@@ -78,6 +105,8 @@ def replacing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with unfinished(path.parent) as part:
             yield part / "content"
+            # Libraries that write by way of a temporary file of their own leave it readable by its owner alone.
+            (part / "content").chmod((part / _LOCK).stat().st_mode)
             (part / "content").replace(path)
     except OSError as error:
         raise storage_error(path, error) from error
@@ -150,7 +179,8 @@ def storage_error(path: Path, error: OSError) -> StorageError:
     """The one line for a write that failed."""
     if error.errno == errno.ENOSPC:
         return StorageError(f"no space left to write {path}; nothing was changed there.")
-    return StorageError(f"cannot write {path}: {error.strerror or error}.")
+    advice = f": {HOME_ADVICE}" if home() in path.parents else ""
+    return StorageError(f"cannot write {path}: {error.strerror or error}{advice}.")
 
 
 def write_bytes(path: Path, content: bytes) -> None:

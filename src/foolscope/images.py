@@ -6,6 +6,7 @@ An 8-bit value v stands for v / 255, and an image value x is saved as round(255 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,14 @@ def from_uint8(array: NDArray[np.uint8]) -> Tensor:
     """uint8 (N, H, W, C) to float32 (N, C, H, W) in [0, 1]."""
     # A copy even where the order is right already: torch warns of arrays that cannot be written, as mapped files are.
     return torch.from_numpy(np.array(array.transpose(0, 3, 1, 2), order="C")).float().div_(255)
+
+
+def batches_by_size(arrays: Sequence[NDArray[np.uint8]]) -> list[tuple[list[int], Tensor]]:
+    """Images uint8 (H, W, C) as batches float32 (n, C, H, W) of one size each, and the images' places in `arrays`."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for place, array in enumerate(arrays):
+        groups.setdefault(array.shape, []).append(place)
+    return [(places, from_uint8(np.stack([arrays[place] for place in places]))) for places in groups.values()]
 
 
 def to_pil(image: Tensor) -> Image.Image:

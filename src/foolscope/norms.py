@@ -104,18 +104,23 @@ class _L1(Norm):
         return x.flatten(1).abs().sum(1)
 
     def project(self, x: Tensor, eps: Tensor | float) -> Tensor:
-        """By sorting (Duchi et al. 2008): |x| - theta with the theta that makes the lengths sum to eps."""
+        """By sorting (Duchi et al. 2008): |x| - theta with the theta that makes the lengths sum to eps.
+
+        In float64, and where rounding to the type of x still ends outside the ball, a bit shorter than that.
+        """
         flat = x.flatten(1)
-        bound = torch.as_tensor(eps, dtype=x.dtype, device=x.device).expand(len(x))[:, None]
-        magnitude = flat.abs()
+        bound = torch.as_tensor(eps, dtype=torch.float64, device=x.device).expand(len(x))[:, None]
+        magnitude = flat.double().abs()
         ordered = magnitude.sort(dim=1, descending=True).values
         excess = ordered.cumsum(1) - bound
-        rank = torch.arange(1, flat.shape[1] + 1, device=x.device, dtype=x.dtype)
+        rank = torch.arange(1, flat.shape[1] + 1, device=x.device, dtype=torch.float64)
         support = (ordered * rank > excess).sum(1, keepdim=True).clamp_min(1)
         theta = (excess.gather(1, support - 1) / support).clamp_min(0)
         inside = magnitude.sum(1, keepdim=True) <= bound
-        shrunk = flat.sign() * (magnitude - theta).clamp_min(0)
-        return torch.where(inside, flat, shrunk).view_as(x)
+        shrunk = flat.sign() * (magnitude - theta).clamp_min(0).to(x.dtype)
+        length = shrunk.double().abs().sum(1, keepdim=True)
+        shorter = (shrunk.double() * ((1 - 2 * torch.finfo(x.dtype).eps) * bound / length)).to(x.dtype)
+        return torch.where(inside, flat, torch.where(length > bound, shorter, shrunk)).view_as(x)
 
     def steepest(self, gradient: Tensor) -> Tensor:
         """Equal steps on the `L1_SHARE` largest values.

@@ -13,14 +13,34 @@ import math
 import torch
 from torch import Tensor
 
+from foolscope.errors import ParameterError
+
+MAX_SEED = (1 << 63) - 1
+"""The largest seed that a user may give."""
+
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed 64-bit integer
 _MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
 _MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
 
 
 def generator(seed: int) -> torch.Generator:
-    """A CPU generator with this seed: the `rng` argument of attacks, data sets and trainings."""
-    return torch.Generator().manual_seed(seed)
+    """A CPU generator with this seed: the `rng` argument of attacks, data sets and trainings.
+
+    Raises `ParameterError` for a seed below 0 or above `MAX_SEED`.
+    """
+    return torch.Generator().manual_seed(check_seed(seed))
+
+
+def check_seed(seed: int) -> int:
+    """Return `seed`.  Raises `ParameterError` where it is below 0 or above `MAX_SEED`."""
+    if not 0 <= seed <= MAX_SEED:
+        raise ParameterError(f"seed must be between 0 and {MAX_SEED} (2^63 - 1), got {seed}.")
+    return seed
+
+
+def step_seed(seed: int, factor: int, step: int) -> int:
+    """The seed of one step of a long job, seed * factor + step, kept to the 64 bits that torch takes."""
+    return (seed * factor + step) % (1 << 64)
 
 
 def _wrapped(x: int) -> int:

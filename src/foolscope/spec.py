@@ -1,11 +1,12 @@
 """One grammar for models, data sets, attacks and defenses, in Python, on the command line, in TOML and in URLs.
 
     spec     = name [":" body]
-    body     = [argument] [("?" | ",") option ("," option)*]     argument: `resnet50`, `OWNER/NAME`, a path
+    body     = [argument] [("?" | ",") option ("," option)*]     argument: `resnet50`, `OWNER/NAME`, a path, "(" any ")"
     option   = key "=" value                                     value: number, fraction, word, or "(" anything ")"
     pipeline = spec ("|" spec)*
 
 `pgd:eps=8/255,steps=40`, `torchvision:resnet50`, `file:net.safetensors?arch=lenet`, `jpeg:quality=50|bits:depth=5`.
+Parentheses around a value or an argument keep what would otherwise mean something: `folder:(a,b=c)`, `folder:(why?)`.
 
 What a spec names is a `Parameters` subclass: a frozen, keyword-only dataclass whose fields carry their help and their
 range, so that construction, repr, equality, JSON, hash, command line and web form come from one place.
@@ -38,7 +39,7 @@ class Spec:
     options: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
-        body = self.argument or ""
+        body = _quoted_argument(self.argument) if self.argument else ""
         options = ",".join(f"{key}={_quoted(value)}" for key, value in self.options)
         if options:
             body += ("?" if self.argument else "") + options
@@ -53,10 +54,7 @@ def parse_spec(text: str) -> Spec:
         raise SpecError(f"malformed spec '{text}': expected NAME or NAME:KEY=VALUE,KEY=VALUE.")
     if colon and not body:
         raise SpecError(f"malformed spec '{text}': nothing follows the colon.")
-    argument: str | None = None
-    if body and not _OPTION.match(body):
-        begin = _OPTIONS_BEGIN.search(body)
-        argument, body = (body[: begin.start()] or None, body[begin.end() :]) if begin else (body, "")
+    argument, body = _argument(body)
     options: dict[str, str] = {}
     for item in split(body, ",") if body else []:
         match = _OPTION.fullmatch(item.strip())
@@ -67,6 +65,28 @@ def parse_spec(text: str) -> Spec:
         value = match[2]
         options[match[1]] = value[1:-1] if value.startswith("(") and value.endswith(")") else value
     return Spec(name.lower(), argument, tuple(options.items()))
+
+
+def _argument(body: str) -> tuple[str | None, str]:
+    """What follows the colon, cut into the argument, without its parentheses, and the options."""
+    if _OPTION.match(body):
+        return None, body
+    end = _closing(body)
+    if end is not None and (end + 1 == len(body) or _OPTIONS_BEGIN.match(body, end + 1)):
+        return body[1:end] or None, body[end + 2 :]
+    begin = _OPTIONS_BEGIN.search(body)
+    argument, options = (body[: begin.start()], body[begin.end() :]) if begin else (body, "")
+    return argument.strip() or None, options
+
+
+def _closing(text: str) -> int | None:
+    """Where the parenthesis closes that `text` begins with; None where it begins with none, or it never closes."""
+    depth = 0
+    for index, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if depth <= 0:
+            return index if index else None
+    return None
 
 
 def parse_pipeline(text: str) -> list[Spec]:
@@ -106,13 +126,15 @@ class Parameters:
     """Base of everything that a spec names: checks every field against its declared type and range.
 
     Subclasses set `name`, the word in the spec, `listing`, the command that lists their kin, and, where text without a
-    key may follow the colon (`torchvision:resnet50`), `argument`, the field that it fills, and an `example`.
+    key may follow the colon (`torchvision:resnet50`), `argument`, the field that it fills, and an `example`.  `manual`
+    is the command that lists the parameters, where that is not `listing` with the name.
     """
 
     name: ClassVar[str]
     listing: ClassVar[str]
     argument: ClassVar[str | None] = None
     example: ClassVar[str] = ""
+    manual: ClassVar[str | None] = None
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -131,9 +153,8 @@ class Parameters:
         values = {}
         for key, text in cls._options(spec):
             if key not in fields:
-                raise SpecError(
-                    f"{cls.name} has no parameter '{key}'.{nearest(key, fields)} '{cls.listing} {cls.name}' lists all."
-                )
+                manual = cls.manual or f"{cls.listing} {cls.name}"
+                raise SpecError(f"{cls.name} has no parameter '{key}'.{nearest(key, fields)} '{manual}' lists all.")
             values[key] = parse_value(text, hints[key], f"{cls.name}: {key}")
         missing = [n for n, f in fields.items() if f.default is dataclasses.MISSING and n not in values]
         if missing:
@@ -204,6 +225,12 @@ def _plain(value: Any) -> str:
 
 def _quoted(text: str) -> str:
     return f"({text})" if not text or text != text.strip() or any(c in text for c in ",|=:()") else text
+
+
+def _quoted_argument(text: str) -> str:
+    """The argument, in parentheses where it would otherwise be read as something else."""
+    plain = _argument(text) == (text, "") and "|" not in text
+    return text if plain or _closing(f"({text})") != len(text) + 1 else f"({text})"
 
 
 def _checked(where: str, field: dataclasses.Field[Any], annotation: Any, value: Any) -> Any:

@@ -104,7 +104,10 @@ def test_a_target_is_reached(program: Program, net: str, files: list[Path]) -> N
 def test_a_data_set_instead_of_files(program: Program, net: str) -> None:
     outcome = program("attack", "pgd:eps=0.1", "--data", "digits", "--limit", 5, "--model", net, "--out", "x", "--json")
     rows = outcome.json["images"]
-    assert [row["file"] for row in rows] == [f"x/{number:05d}.png" for number in range(5)]
+    chosen = digits(5)
+    assert chosen.origin is not None
+    assert [row["file"] for row in rows] == [f"x/{number:05d}.png" for number in chosen.origin.tolist()]
+    assert outcome.json["data"] == {"spec": "digits", "split": "test", "images": 5, "of": 500, "preview": True}
     assert [row["label"] for row in rows] == [str(label) for label in digits(5).labels.tolist()]
     assert all(str(judged(row)) == row["prediction"] for row in rows)
 
@@ -137,10 +140,22 @@ def test_a_color_file_on_a_gray_model_and_a_gray_one_on_a_color_model(program: P
         (["large.png"], "lenet takes images of 1 x 28 x 28 (channels x height x width), got 1 x 30 x 40."),
         (
             ["digit0.png", "large.png"],
-            "the images have different sizes (28 x 28 x 1, 30 x 40 x 1): attack them one size at a time.",
+            "lenet takes images of 1 x 28 x 28 (channels x height x width), got 1 x 30 x 40.",
         ),
-        (["digit0.png", "--out", "text.png"], "cannot write into text.png: text.png is a file, not a folder."),
-        (["digit0.png", "--out", "text.png/a"], "cannot write into text.png/a: text.png is a file, not a folder."),
+        (["digit0.png", "--limit", "1"], "--limit and --split are for --data: leave them out with image files."),
+        (["digit0.png", "--split", "train"], "--limit and --split are for --data: leave them out with image files."),
+        (
+            ["digit0.png", "digit1.png", "--label", "1", "--label", "3", "--target", "3"],
+            "--target 3 is the true class by --label: name another one.",
+        ),
+        (
+            ["digit0.png", "--out", "text.png"],
+            "cannot write into text.png: text.png is a file, not a folder: name another --out.",
+        ),
+        (
+            ["digit0.png", "--out", "text.png/a"],
+            "cannot write into text.png/a: text.png is a file, not a folder: name another --out.",
+        ),
     ],
 )
 def test_says_what_is_wrong_and_writes_nothing(
@@ -173,3 +188,28 @@ def test_classes_by_name(program: Program) -> None:
         SpecError, match=r"^zoo has no class 'trench'\. Did you mean tench\? A number from 0 to 3 will do"
     ):
         class_index(model, "trench", 4)
+
+
+def test_some_of_the_images_are_marked_as_a_preview(program: Program, net: str) -> None:
+    asked = ("attack", "fgsm:eps=0.1", "--data", "digits", "--model", net)
+    assert program(*asked, "--limit", 3).out.splitlines()[0] == "digits test (3 of 500 images): a preview"
+    assert "preview" not in program(*asked).out
+
+
+def test_images_of_different_sizes_are_attacked_size_by_size(program: Program) -> None:
+    Path("sized.py").write_text(
+        "import torch\nfrom torch import nn\n\n\ndef build():\n    torch.manual_seed(0)\n"
+        "    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 3))\n"
+    )
+    rng = np.random.default_rng(0)
+    sizes = {"a.png": (20, 24), "b.png": (16, 16), "c.png": (20, 24)}
+    for name, size in sizes.items():
+        Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)).save(name)
+    asked = ("attack", "pgd:eps=0.2,steps=3", "--model", "py:sized:build", "--label", 0, "--label", 1, "--label", 2)
+    together = program(*asked, *sizes, "--json").json["images"]
+    assert [Path(row["file"]).name for row in together] == ["000-a.png", "001-b.png", "002-c.png"]
+    assert [row["label"] for row in together] == ["0", "1", "2"]
+    for row, (name, size) in zip(together, sizes.items(), strict=True):
+        assert decode_image(Path(row["file"])).shape == (*size, 1)
+        (alone,) = program(*asked[:4], "--label", row["label"], name, "--out", "alone", "--json").json["images"]
+        assert {**alone, "file": ""} == {**row, "file": ""}

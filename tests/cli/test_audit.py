@@ -11,8 +11,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from foolscope.cli import demo
 from tests.cli.running import Program
@@ -43,10 +45,14 @@ def test_prints_the_table_and_writes_the_report(program: Program, net: str, tmp_
         shares = [f"{100 * point['accuracy']['value']:.1f}" for point in points]
         expected = [attack, defense or "none", *([knows[mode]] if knows[mode] else []), *shares]
         assert expected in [line.split() for line in lines], expected
-    assert sum("worst of all" in line for line in lines) == 3  # plain linf; jpeg linf and l2, of two attacks each
+    assert sum("worst of all  " in line for line in lines) == 3  # plain linf; jpeg linf and l2, of two attacks each
     table = pq.read_table(out / "results.parquet")
     assert table.num_rows == 32 * len([1 for points in rows.values() for point in points if point["eps"]])
     assert "Preview: 32 of 500" in (out / "report.html").read_text()
+    assert (
+        "worst of all: every image under the attack of these, oblivious or adaptive, that is worst for it at up to "
+        "this radius."
+    ) in lines
 
 
 def test_one_attack_has_no_worst_of_all(program: Program, net: str) -> None:
@@ -66,9 +72,45 @@ def test_json_is_the_file_and_nothing_else(program: Program, net: str) -> None:
 def test_the_report_goes_into_a_folder_named_by_model_and_data(program: Program, net: str) -> None:
     outcome = program("audit", net, "--data", "digits", "--attacks", "fgsm", "--eps", "0.1", "--limit", 4)
     (folder,) = Path("foolscope-reports").iterdir()
-    assert re.fullmatch(r"[\w.-]+-net.safetensors-arch-lenet-digits", folder.name)
+    assert re.fullmatch(r"[\w.-]+-net.safetensors-arch-lenet-digits-preview", folder.name)
     assert outcome.err == f"Report: {folder.resolve() / 'report.html'}\n"
     assert sorted(path.name for path in folder.iterdir()) == FILES
+
+
+def test_a_preview_leaves_the_whole_report_alone(program: Program, net: str) -> None:
+    asked = ("audit", net, "--data", "digits", "--attacks", "fgsm", "--eps", "0.1")
+    assert program(*asked).code == 0
+    (whole,) = Path("foolscope-reports").iterdir()
+    before = (whole / "results.json").read_bytes()
+    assert program(*asked, "--limit", 4).code == 0
+    assert program(*asked, "--limit", 100_000).code == 0  # all of them
+    assert sorted(path.name for path in Path("foolscope-reports").iterdir()) == [whole.name, f"{whole.name}-preview"]
+    assert (whole / "results.json").read_bytes() == before
+
+
+def test_a_black_box_is_audited_by_filters(program: Program) -> None:
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    helper, kind, rng = onnx.helper, onnx.TensorProto.FLOAT, np.random.default_rng(0)
+    graph = helper.make_graph(
+        [helper.make_node("Flatten", ["x"], ["flat"]), helper.make_node("MatMul", ["flat", "weight"], ["logits"])],
+        "linear",
+        [helper.make_tensor_value_info("x", kind, ["N", 3, 8, 8])],
+        [helper.make_tensor_value_info("logits", kind, ["N", 2])],
+        [helper.make_tensor("weight", kind, [192, 2], rng.normal(size=384).tolist())],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), "net.onnx")
+    for number in range(12):
+        folder = Path("pictures") / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    asked = ("audit", "onnx:net.onnx", "--data", "folder:pictures")
+    outcome = program(*asked, "--attacks", "filter:chain=agv-b", "--defense", "jpeg:quality=50", "--json")
+    assert outcome.code == 0, outcome.err
+    assert [(found["attack"], found["mode"]) for found in outcome.json["unrestricted"]] == [
+        ("filter", mode) for mode in ("none", "oblivious", "adaptive")
+    ]
+    assert program.fails(*asked).startswith("onnx:net.onnx gives no gradients: fgsm, pgd cannot attack it")
 
 
 def test_warnings_are_printed(program: Program, tmp_path: Path) -> None:

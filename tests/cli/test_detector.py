@@ -169,7 +169,7 @@ AS_SAVED = "--use takes the detector as it was saved: leave out --detector, --ra
         (["none.png", "--use", "detector.json"], "none.png: no such file."),
         (["empty", "--use", "detector.json"], "empty: no image files in this folder."),
         (["--data", "digits", "--out", "detector.json/x.json"], "cannot write into detector.json: detector.json is a "
-         "file, not a folder."),
+         "file, not a folder: name another --out."),
     ],
 )  # fmt: skip
 def test_what_goes_wrong(program: Program, net: str, saved: Path, arguments: list[str], message: str) -> None:

@@ -54,8 +54,11 @@ def test_a_package_that_cannot_be_imported_is_a_problem(program: Program, monkey
 def test_a_home_that_cannot_be_written_is_a_problem(
     program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("FOOLSCOPE_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("os.access", lambda path, mode: False)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("FOOLSCOPE_HOME", str(tmp_path / "file"))
     outcome = program("doctor", "--json")
     assert outcome.code == 1
-    assert outcome.json["problems"] == [f"{tmp_path / 'home'} cannot be written: set FOOLSCOPE_HOME."]
+    assert outcome.json["problems"] == [
+        f"cannot write into {tmp_path / 'file'}: {tmp_path / 'file'} is a file, not a folder: set FOOLSCOPE_HOME to a "
+        "folder that can be written."
+    ]

@@ -152,8 +152,14 @@ def test_no_image_takes_another_ones_place(program: Program, files: list[Path]) 
             ("juno", "a.png", "-o", "x.jpg"),
             "--out x.jpg: filtered images are saved as PNG, which keeps every pixel: name OUT.png.",
         ),
-        (("juno", "a.png", "-o", "b.png/x"), "cannot write into b.png/x: b.png is a file, not a folder: name another --out."),
-        (("juno", "a.png", "-o", "b.png/x.png"), "cannot write into b.png: b.png is a file, not a folder: name another --out."),
+        (
+            ("juno", "a.png", "-o", "b.png/x"),
+            "cannot write into b.png/x: b.png is a file, not a folder: name another --out.",
+        ),
+        (
+            ("juno", "a.png", "-o", "b.png/x.png"),
+            "cannot write into b.png: b.png is a file, not a folder: name another --out.",
+        ),
         (("no.json", "a.png"), "no.json: cannot be read (No such file or directory)."),
         (("bad.json", "a.png"), "bad.json: not JSON: Expecting value (line 1, column 1)."),
         (("deep.json", "a.png"), "deep.json: not a chain: nested too deeply."),

@@ -107,3 +107,11 @@ def test_named_chains_are_listed(program: Program) -> None:
 def test_unknown_names(program: Program, command: str, name: str, message: str) -> None:
     assert program.fails(command, name) == message
     assert program.fails(command, name, "--json") == message
+
+
+def test_all_networks_of_torchvision_are_listed(program: Program) -> None:
+    networks = program("models", "torchvision", "--json").json["networks"]
+    assert {"mobilenet_v2", "resnet50", "vgg19", "inception_v3", "densenet201"} <= set(networks)
+    (line,) = [line for line in program("models", "torchvision").out.splitlines() if line.startswith("networks: ")]
+    assert line == f"networks: {', '.join(networks)}"
+    assert "networks" not in program("models", "lenet", "--json").json

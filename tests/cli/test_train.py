@@ -14,7 +14,8 @@ def test_trains_and_the_result_can_be_audited(program: Program) -> None:
         "train", "lenet", "--data", "digits", "--limit", 64, "--epochs", 2, "--recipe", "lr=0.02,batch=32"
     )
     assert outcome.code == 0
-    first, last = outcome.out.splitlines()
+    preview, first, last = outcome.out.splitlines()
+    assert preview.endswith(": a preview")
     assert first.endswith(" % of 500 test images right")
     assert last == "file:lenet-digits.safetensors"
     assert [line.split(",")[0] for line in outcome.err.splitlines()] == ["epoch 1 of 2", "epoch 2 of 2"]
@@ -38,6 +39,15 @@ def test_json(program: Program) -> None:
     assert content["card"]["robust_accuracy"] in out.splitlines()
 
 
+def test_some_of_the_images_are_marked_as_a_preview(program: Program) -> None:
+    asked = ("train", "lenet", "--data", "digits", "--epochs", 1)
+    assert (
+        program(*asked, "--limit", 32).out.splitlines()[0] == "trained on digits train (32 of 1,297 images): a preview"
+    )
+    data = {"spec": "digits", "split": "train", "images": 32, "of": 1297, "preview": True}
+    assert program(*asked, "--limit", 32, "--json").json["data"] == data
+
+
 def test_a_recipe_changes_the_usual_one_and_keeps_the_rest(program: Program) -> None:
     asked = ("train", "lenet", "--data", "digits", "--limit", 64, "--json")
     card = program(*asked, "--recipe", "epochs=1,lr=0.03").json["card"]
@@ -54,7 +64,7 @@ def test_the_help_names_every_setting(program: Program) -> None:
 
 def test_says_what_is_wrong(program: Program) -> None:
     asked = ("train", "lenet", "--data", "digits", "--limit", 8)
-    message = "recipe has no parameter 'lrr'. Did you mean lr? 'foolscope train --help recipe' lists all."
+    message = "recipe has no parameter 'lrr'. Did you mean lr? 'foolscope train --help' lists all."
     assert program.fails(*asked, "--recipe", "lrr=1") == message
     assert program.fails(*asked, "--recipe", "lr") == "malformed spec 'recipe:lr': 'lr' is not KEY=VALUE."
     assert program.fails(*asked, "--recipe", "lr=-1") == "recipe: lr must be at least 0, got -1."

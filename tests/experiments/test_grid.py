@@ -158,7 +158,12 @@ def test_names_without_radii() -> None:
     [
         ([], {}, "no attack is given; there are fgm, fgsm, bim, pgd.", SpecError),
         (["fgsm", "fgsm"], {}, "the attack 'fgsm' is given twice.", SpecError),
-        (["fgsm:eps=0.1", "fgsm:eps=0.2"], {}, "the attack 'fgsm' is given twice.", SpecError),
+        (
+            ["fgsm:eps=0.1", "fgsm:eps=0.2"],
+            {},
+            "the attack 'fgsm' is given twice. Several radii of one attack: --eps 0.1,0.2.",
+            SpecError,
+        ),
         (["pgdd"], {}, "unknown attack 'pgdd'. Did you mean pgd? 'foolscope attacks' lists all.", SpecError),
         (
             ["pgd:stps=3"],
@@ -205,3 +210,12 @@ def test_what_is_written_down_gives_the_same_grids(
     grids = attack_grids(attacks, eps, shape)
     again = attack_grids(*specs_and_eps(grids), shape)
     assert content(again) == content(grids)
+
+
+@pytest.mark.parametrize("eps", [{"": (0.2,)}, {"linf": (0.2,)}])
+def test_radii_by_spec_and_by_option_are_refused(eps: dict[str, tuple[float, ...]]) -> None:
+    message = "'fgsm:eps=0.1' names its own eps, and so does --eps: leave one of the two out."
+    with pytest.raises(SpecError, match=f"^{re.escape(message)}$"):
+        attack_grids(["fgsm:eps=0.1"], eps, GRAY)
+    (_, other) = attack_grids(["fgsm:eps=0.1", "fgm"], {"l2": (0.5,)}, GRAY)
+    assert other.eps == (0.5,)

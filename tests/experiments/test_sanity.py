@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from foolscope.experiments import Results, Store, audit
 from foolscope.experiments.sanity import clean_warnings
@@ -46,6 +47,18 @@ def test_random_outputs(tmp_path: Path) -> None:
     assert results.warnings[0].evidence["largest relative difference of logits"] > 1e-3
 
 
+class Cut(nn.Module):
+    """Lets no gradient pass."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = digits_lenet()(x.detach()).detach()
+        return logits
+
+
+def test_a_network_that_lets_no_gradient_pass_is_told_of(tmp_path: Path) -> None:
+    assert "zero-gradient" in codes(audited(Cut(), tmp_path))
+
+
 def test_a_quantizing_layer_has_gradients_of_zero(tmp_path: Path) -> None:
     results = audited(Quantized(digits_lenet()), tmp_path)
     assert "zero-gradient" in codes(results)
@@ -78,3 +91,39 @@ def test_a_few_outputs_that_look_like_shares_are_no_warning() -> None:
     looks[:98] = True
     clean = {"looks_like_probabilities": looks, "repeat_difference": np.full(100, 1e-5)}
     assert list(clean_warnings(clean)) == []
+
+
+class Shifted(nn.Module):
+    """Answers with the next class: right but for the order of its classes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = digits_lenet()(x).roll(1, 1)
+        return logits
+
+
+class Constant(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return 0 * x.flatten(1)[:, :10] + torch.arange(10)
+
+
+@pytest.mark.parametrize(
+    ("model", "how"),
+    [(Shifted(), "is hardly better than guessing"), (Constant(), "gives every image the same class")],
+    ids=["shifted", "constant"],
+)
+def test_a_model_at_chance(tmp_path: Path, model: nn.Module, how: str) -> None:
+    results = audited(model, tmp_path)
+    (warning,) = [warning for warning in results.warnings if warning.code == "chance"]
+    assert warning.message == (
+        f"The model {how}: what attacks do to it means nothing. The usual cause is its preprocessing, which belongs "
+        "into its first layers and takes images in [0, 1], or labels in another order than its classes."
+    )
+    value = results.clean_accuracy().value
+    assert warning.evidence == {"clean accuracy": value, "accuracy of guessing": 0.1}
+    assert value < 0.2
+
+
+def test_a_model_somewhat_better_than_guessing_is_let_pass(tmp_path: Path) -> None:
+    results = audited(Quantized(digits_lenet()), tmp_path)
+    assert results.clean_accuracy().value > 0.3
+    assert "chance" not in codes(results)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from foolscope.data import ImageSet
-from foolscope.errors import Cancelled, FoolscopeError, InputError, ParameterError, SpecError
+from foolscope.errors import Cancelled, FoolscopeError, InputError, ParameterError, SpecError, StorageError
 from foolscope.experiments.train import RECIPES, default_recipe, train_model
 from foolscope.files import file_digest
 from foolscope.models import load_model
@@ -68,6 +68,9 @@ def test_writes_weights_card_and_curves(tmp_path: Path) -> None:
     assert card.sha256 == file_digest(trained.path)
     assert (card.architecture, card.name, card.data, card.epochs, card.images) == ("lenet", "mine", "digits", 2, 500)
     assert card.parameters == 61_706
+    assert card.license == "not stated"
+    modes = {path.stat().st_mode & 0o777 for path in trained.path.parent.iterdir()}
+    assert len(modes) == 1, "whoever can read the card can read the weights"
     assert (card.adversarial, card.robust_accuracy) == (None, None)
     curves = json.loads((tmp_path / "new" / "net.curves.json").read_text())
     assert {name: len(values) for name, values in curves.items()} == dict.fromkeys(
@@ -182,6 +185,12 @@ def test_the_card_of_an_adversarial_training_tells_attack_and_robust_accuracy(tm
             "unknown attack 'pdg'. Did you mean pgd? 'foolscope attacks' lists all.",
             SpecError,
         ),
+        (
+            "lenet",
+            {"seed": 10**20},
+            f"seed must be between 0 and 9223372036854775807 (2^63 - 1), got {10**20}.",
+            ParameterError,
+        ),
         ("lenet", {"epochs": -1}, "recipe: epochs must be at least 1, got -1.", ParameterError),
     ],
 )
@@ -196,3 +205,24 @@ def test_says_what_is_wrong_before_it_trains(
     with pytest.raises(kind, match=f"^{re.escape(message)}$"):
         train_model(model, "digits", limit=32, watch=never, **asked)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_the_largest_seed_trains(tmp_path: Path) -> None:
+    asked = {**SMALL, "epochs": 1, "adversarial": "fgsm:eps=0.1"}
+    digests = [
+        train_model("lenet", "digits", seed=seed, out=tmp_path / "net.safetensors", **asked).card.sha256
+        for seed in (2**63 - 1, 2**63 - 2)
+    ]
+    assert digests[0] != digests[1]
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_training(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    message = r"^cannot write into .*file: .*file is a file, not a folder: name another --out\.$"
+    with pytest.raises(StorageError, match=message):
+        train_model("lenet", "digits", out=tmp_path / "file" / "net.safetensors", **SMALL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FOOLSCOPE_HOME", str(tmp_path / "file"))
+        with pytest.raises(StorageError, match=r"set FOOLSCOPE_HOME to a folder that can be written\.$"):
+            train_model("lenet", "digits", **SMALL)
+    assert not list(tmp_path.rglob("*.pt"))

@@ -110,15 +110,15 @@ def test_channels_and_size_follow_the_weights(folder: Path) -> None:
     [
         (
             "lenet",
-            COLOR,
+            dataclasses.replace(COLOR, input_shape=(1, 28, 28)),
             "no weights of lenet for 'flowers' are shipped. Shipped: weights=digits, weights=mnist. 'weights=none' "
-            "takes random ones, 'foolscope train lenet --data flowers' trains some.",
+            "takes random ones, 'foolscope train lenet --data flowers' trains some on its split 'train'.",
         ),
         (
             "lenet:extra=4",
             None,
             "no weights of lenet:extra=4 for 'mnist' are shipped. None are shipped. 'weights=none' takes random ones, "
-            "'foolscope train lenet:extra=4 --data mnist' trains some.",
+            "'foolscope train lenet:extra=4 --data mnist' trains some on its split 'train'.",
         ),
         (
             "lenet:weights=mnits",
@@ -841,3 +841,9 @@ def test_importing_models_loads_no_other_zoo() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_images_that_do_not_fit_are_told_before_weights_that_are_not_there() -> None:
+    message = "lenet takes images of 1 x 28 x 28 (channels x height x width), flowers has 3 x 64 x 64."
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        load_model("lenet", COLOR)

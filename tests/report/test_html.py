@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -15,11 +16,14 @@ import pytest
 from foolscope.attacks import FGSM, PGD
 from foolscope.experiments import Store, audit, sanity
 from foolscope.experiments.results import SanityWarning
-from foolscope.report import page
+from foolscope.report import page, to_json, to_table
 from foolscope.report.closing import HANDED_OVER
+from foolscope.report.figures import TEXT, _tick_labels
+from foolscope.report.markup import breakable
 from foolscope.report.samples import magnified
 from foolscope.report.summary import CHECKS
 from foolscope.report.tables import MOST_CLASSES, MOST_RADII, bands
+from foolscope.report.words import number
 from tests.experiments.networks import digits, digits_lenet, weights_file
 from tests.report.made import DARKEN, JPEG, NAMES, record, results
 
@@ -183,13 +187,13 @@ def test_warnings_stand_before_the_charts() -> None:
 
 def test_quiet_checks_are_listed() -> None:
     text = Reader(page(results())).text
-    assert "None of the 4 sanity checks raised a warning" in text
+    assert "None of the 5 sanity checks raised a warning" in text
     assert all(check in text for check in CHECKS.values())
 
 
 def test_checks_that_were_not_made_are_not_claimed() -> None:
     text = Reader(page(results(gradients=False, attacks=[PGD(eps=0.3, steps=20)]))).text
-    assert "None of the 2 sanity checks raised a warning" in text
+    assert "None of the 3 sanity checks raised a warning" in text
     assert CHECKS["zero-gradient"] not in text
     assert CHECKS["iterative-weaker"] not in text
     assert "Not checked: zero gradients, because the model gives no gradients." in text
@@ -347,3 +351,127 @@ def test_what_was_handed_over_as_an_object_is_said(model: bool, data: bool, tmp_
     assert said == [HANDED_OVER[("model",) * model + ("data",) * data]]
     for name, given in (("model", model), ("data", data)):
         assert (f"    {name}," in made.about["python"]) is given
+
+
+def test_each_defense_has_a_sentence() -> None:
+    text = Reader(page(results())).text
+    said = (
+        f"Behind {JPEG}: clean 87.5 % [52.9, 97.8]; oblivious 75.0 % [40.9, 92.9], adaptive 37.5 % [13.7, 69.4] at "
+        "ε = 0.3 in ℓ∞; oblivious 75.0 % [40.9, 92.9], adaptive 37.5 % [13.7, 69.4] at ε = 1.5 in ℓ2."
+    )
+    assert said in text
+    free = Reader(page(results(attacks=[DARKEN]))).text
+    assert f"Behind {JPEG}: clean 87.5 % [52.9, 97.8]; oblivious 75.0 % [40.9, 92.9], adaptive 37.5 %" in free
+    assert "[13.7, 69.4] without a radius." in free
+    assert "Behind" not in Reader(page(results(defended=False))).text
+
+
+def test_a_defense_without_gradients_has_no_adaptive_number() -> None:
+    made = results(attacks=[FGSM(eps=0.3)])
+    oblivious = tuple(record for record in made.records if record.mode != "adaptive")
+    text = Reader(page(replace(made, records=oblivious))).text
+    assert f"Behind {JPEG}: clean 87.5 % [52.9, 97.8]; oblivious 75.0 % [40.9, 92.9] at ε = 0.3 in ℓ∞." in text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1024.0, "1,024"), (1023.6, "1,024"), (999.6, "1,000"), (150528.4, "150,528"), (700.0, "700"), (12.34, "12.3"),
+        (0.09998, "0.100"), (0.0, "0.00"), (3.5e-5, "3.5e-05"), (None, "–"), (float("inf"), "–"),  # noqa: RUF001
+    ],
+)  # fmt: skip
+def test_numbers_keep_all_digits_before_the_point(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+def test_specs_break_where_a_reader_would_break_them() -> None:
+    assert breakable("jpeg:quality=25,subsampling=420|bits") == (
+        "jpeg:<wbr>quality=<wbr>25,<wbr>subsampling=<wbr>420|<wbr>bits"
+    )
+
+
+def grid(source: str) -> list[list[str]]:
+    """What stands in the columns of the first image: one list a row, each cell's captions."""
+    found = re.search(r'<div class="plates columns-3">(.*?)</div></div></section>', source, re.DOTALL)
+    assert found
+    cells = [re.findall(r'class="what">(.*?)<', cell) for cell in found[1].split('<div class="cell">')[1:]]
+    return [[", ".join(cell) for cell in cells[row : row + 3]] for row in range(0, len(cells), 3)]
+
+
+def test_samples_stand_in_columns_by_how_a_defense_is_met() -> None:
+    attacks = [FGSM(eps=0.3), PGD(eps=0.3, steps=20)]
+    made = results(attacks=attacks)
+    whole = [
+        [f"{name}, {mode}" for mode in ("no defense", "oblivious", "adaptive")] for name in ("fgsm", "pgd:steps=20")
+    ]
+    assert grid(page(made)) == whole
+    some = tuple(s for s in made.samples if (s.attack.split(":")[0], s.source) != ("fgsm", JPEG))
+    assert grid(page(replace(made, samples=some))) == [[*whole[0][:2], ""], whole[1]]
+    assert "columns-" not in re.sub(r"<style>.*?</style>", "", page(results(defended=False)), flags=re.DOTALL)
+
+
+def test_images_beyond_the_first_and_distances_are_folded() -> None:
+    made = results(attacks=[FGSM(eps=0.3)])
+    more = tuple(replace(sample, index=index) for sample in made.samples for index in (0, 1, 2))
+    source = page(replace(made, samples=more))
+    folds = re.findall(r"<details><summary>(.*?)</summary>(.*?)</details>", source, re.DOTALL)
+    assert [title for title, _ in folds] == [
+        "2 more images", "Success, distances, and what 8-bit files keep, at every radius",
+    ]  # fmt: skip
+    assert "Image 0: zero" not in folds[0][1]
+    assert "Image 1: zero" in folds[0][1]
+    assert "Image 2: zero" in folds[0][1]
+    assert "<table" in folds[1][1]
+
+
+def test_images_are_named_by_their_places_in_the_whole_set() -> None:
+    made = replace(results(), origin=np.array([40, 7, 3, 9, 11, 12, 13, 14]))
+    text = Reader(page(made)).text
+    assert "Image 40: zero" in text
+    assert "Image 0: zero" not in text
+    assert to_json(made)["samples"][0]["index"] == 40
+    assert to_table(made)["index"].to_pylist()[:8] == [40, 7, 3, 9, 11, 12, 13, 14]
+
+
+def test_the_lowest_line_of_each_network_has_a_band() -> None:
+    """A band is a path that is filled and faint."""
+
+    def bands_in(chart: str, source: str) -> int:
+        sheet = re.search(r"<style>(.*?)</style>", source, re.DOTALL)
+        assert sheet
+        faint = re.findall(r"\.(f\d+) {[^}]*(?:fill-opacity|opacity): 0\.14", sheet[1])
+        return sum(len(re.findall(f'class="{name}"', chart)) for name in faint)
+
+    source = page(results(attacks=[FGSM(eps=0.3), PGD(eps=0.3, steps=20)]))
+    for chart in re.findall(r"<svg viewBox.*?</svg>", source, re.DOTALL):
+        assert bands_in(chart, source) == 2
+    assert "Bands are 95 % intervals, of the attack that leaves least of each network." in Reader(source).text
+
+
+@pytest.mark.parametrize("width", [300, 640])
+def test_ticks_have_room_between_them(width: float) -> None:
+    ticks = [0.0, 0.125, 0.25, 0.5, 1.0, 2.0]
+    texts = _tick_labels(ticks, width)
+    assert (texts[0], texts[-1]) == ("0", "2")
+    shown = [(tick / 2 * width, 0.55 * TEXT * len(text)) for tick, text in zip(ticks, texts, strict=True) if text]
+    for (left, left_wide), (right, right_wide) in itertools.pairwise(shown):
+        assert right - left - (left_wide + right_wide) / 2 >= 8, texts
+
+
+def test_parameters_are_told_with_the_buffers() -> None:
+    told = "552,362 parameters (551,466 trainable, 896 running averages and other buffers), weights: w"
+    assert told in Reader(page(results(model={"parameters": 551_466, "buffers": 896, "weights": "w"}))).text
+    assert "61,706 parameters, weights: lenet-digits" in Reader(page(results(model={"buffers": 0}))).text
+
+
+@pytest.mark.parametrize(
+    ("model", "data"), [("py:net:build", "digits"), ("lenet", "folder:pictures"), ("lenet", "digits")]
+)
+def test_paths_are_said_to_be_relative(model: str, data: str) -> None:
+    text = Reader(page(results(model={"spec": model}, data={"spec": data}))).text
+    told = "Relative paths, and the module of a py: model, are looked for in the folder that this is run in."
+    assert (told in text) == ((model, data) != ("lenet", "digits"))
+
+
+def test_an_interval_is_no_promise() -> None:
+    assert "covers the true share in about 95 of 100 samples" in Reader(page(results())).text

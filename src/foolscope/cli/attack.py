@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,8 +14,9 @@ from foolscope.cli.options import Device, Folder, Json, Limit, Offline, Precisio
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from foolscope.attacks import AttackResult
+    from foolscope.attacks import Attack, AttackResult
     from foolscope.data import ImageSet
+    from foolscope.models.engine import Engine
 
 
 def attack(
@@ -38,16 +40,14 @@ def attack(
     offline: Offline = False,
     json: Json = False,
 ) -> None:
-    """Attack images and save what comes out as PNG, exactly the pixels that were judged."""
-    import torch
+    """Attack images and save what comes out as PNG, exactly the pixels that were judged.
 
-    from foolscope.attacks import Goal, Targeted, Untargeted, parse_attack
+    The images of a data set are named by their places in it.
+    """
+    from foolscope.attacks import parse_attack
     from foolscope.cli.options import check_device, check_folder, check_precision
     from foolscope.errors import SpecError
-    from foolscope.files import write_bytes
-    from foolscope.images import encode_png
     from foolscope.models.engine import Engine
-    from foolscope.randomness import generator
 
     console.log_to_stderr()
     check_precision(precision)
@@ -56,33 +56,73 @@ def attack(
         raise SpecError("name image files or a data set with --data: one of the two.")
     if data and label:
         raise SpecError("--label is for image files: the images of --data have labels.")
+    if images and (limit is not None or split != "test"):
+        raise SpecError("--limit and --split are for --data: leave them out with image files.")
     folder = check_folder(out or Path("foolscope-attacked"))
     chosen = parse_attack(attack)
-    network, loaded, names, truth = (
+    asked = (
         _from_data(model, data, split, limit, seed, offline)
         if data
         else _from_files(model, images or [], label, offline)
     )
-    targets = [folder / f"{name}.png" for name in names]
+    targets = [folder / f"{name}.png" for name in asked.names]
     _keep_originals(images or [], targets)
-    engine = Engine(network, precision=precision, device=device)  # type: ignore[arg-type]
-    labels = engine.predict(loaded) if truth is None else truth
-    if target is not None:
-        wanted = class_index(network, target, engine.num_classes(loaded))
-        goal: Goal = Targeted(torch.full_like(labels, wanted))
-    else:
-        goal = Untargeted(labels)
+    engine = Engine(asked.network, precision=precision, device=device)  # type: ignore[arg-type]
+    wanted = None if target is None else _wanted(asked, target, engine)
+    rows = _attacked(asked, engine, chosen, wanted, seed, targets)
+    _show(rows, chosen.spec(), asked.data, json)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What to attack: batches of images of one size with their places among all, and what all are called.
+
+    `truth` is None where the model's own answers stand for it, `data` is the set that they were taken from, if any.
+    """
+
+    network: nn.Module
+    batches: list[tuple[list[int], Tensor]]
+    names: list[str]
+    truth: Tensor | None
+    data: ImageSet | None = None
+
+
+def _wanted(asked: _Asked, target: str, engine: Engine) -> int:
+    """The target's index.  Raises `SpecError` where it is what a file is said to show."""
+    from foolscope.errors import SpecError
+
+    wanted = class_index(asked.network, target, engine.num_classes(asked.batches[0][1]))
+    if asked.data is None and asked.truth is not None and (asked.truth == wanted).any():
+        raise SpecError(f"--target {target} is the true class by --label: name another one.")
+    return wanted
+
+
+def _attacked(
+    asked: _Asked, engine: Engine, attack: Attack, wanted: int | None, seed: int, targets: list[Path]
+) -> list[dict[str, Any]]:
+    """Attack every batch, write what comes out, and tell of it, one row an image."""
+    import torch
+
+    from foolscope.attacks import Goal, Progress, Targeted, Untargeted
+    from foolscope.files import write_bytes
+    from foolscope.images import encode_png
+    from foolscope.randomness import generator
+
+    rows: dict[int, dict[str, Any]] = {}
     with console.progress() as shown:
-        task = shown.add_task(chosen.spec(), total=1.0)
-        result = chosen(
-            engine, loaded, goal, rng=generator(seed), quantize=True,
-            watch=lambda p: shown.update(task, completed=(p.done + p.active * p.step / p.steps) / p.total),
-        )  # fmt: skip
-    rows = []
-    for number, path in enumerate(targets):
-        write_bytes(path, encode_png(result.images[number]))
-        rows.append(_row(path, number, result, labels, network))
-    _show(rows, chosen.spec(), json)
+        for places, images in asked.batches:
+            labels = engine.predict(images) if asked.truth is None else asked.truth[places]
+            goal: Goal = Untargeted(labels) if wanted is None else Targeted(torch.full_like(labels, wanted))
+            task = shown.add_task(attack.spec(), total=1.0)
+
+            def watch(p: Progress, task: Any = task) -> None:
+                shown.update(task, completed=(p.done + p.active * p.step / p.steps) / p.total)
+
+            result = attack(engine, images, goal, rng=generator(seed), quantize=True, watch=watch)
+            for number, place in enumerate(places):
+                write_bytes(targets[place], encode_png(result.images[number]))
+                rows[place] = _row(targets[place], number, result, labels, asked.network)
+    return [rows[place] for place in sorted(rows)]
 
 
 def _keep_originals(images: list[Path], targets: list[Path]) -> None:
@@ -95,37 +135,32 @@ def _keep_originals(images: list[Path], targets: list[Path]) -> None:
             raise StorageError(f"{target} would be overwritten by its own adversarial image: name another --out.")
 
 
-def _from_data(
-    model: str, data: str, split: str, limit: int | None, seed: int, offline: bool
-) -> tuple[nn.Module, Tensor, list[str], Tensor]:
+def _from_data(model: str, data: str, split: str, limit: int | None, seed: int, offline: bool) -> _Asked:
     from foolscope.data import load_data
     from foolscope.models import load_model
 
-    loaded: ImageSet = load_data(data, split, limit, seed, offline=offline)
+    loaded = load_data(data, split, limit, seed, offline=offline)
     network = load_model(model, loaded.task, offline=offline)
     loaded = loaded.aligned_to(network)
     loaded.check_against(network)
-    return network, loaded.images, [f"{number:05d}" for number in range(len(loaded))], loaded.labels
+    places = list(range(len(loaded)))
+    names = [f"{number:05d}" for number in (places if loaded.origin is None else loaded.origin.tolist())]
+    return _Asked(network, [(places, loaded.images)], names, loaded.labels, loaded)
 
 
-def _from_files(
-    model: str, paths: list[Path], label: list[str] | None, offline: bool
-) -> tuple[nn.Module, Tensor, list[str], Tensor | None]:
+def _from_files(model: str, paths: list[Path], label: list[str] | None, offline: bool) -> _Asked:
     import torch
 
     from foolscope.errors import InputError
-    from foolscope.images import decode_image, from_uint8
+    from foolscope.images import batches_by_size, decode_image
     from foolscope.models import describe, load_model
+    from foolscope.models.classifier import check_shape
 
     network = load_model(model, offline=offline)
     shape = describe(network).input_shape
-    decoded = [decode_image(path, shape[0] if shape else None) for path in paths]
-    sizes = {array.shape for array in decoded}
-    if len(sizes) > 1:
-        shown = ", ".join(" x ".join(map(str, size)) for size in sorted(sizes))
-        raise InputError(f"the images have different sizes ({shown}): attack them one size at a time.")
-    import numpy as np
-
+    batches = batches_by_size([decode_image(path, shape[0] if shape else None) for path in paths])
+    for _, images in batches:
+        check_shape(network, images)
     truth = None
     if label:
         if len(label) not in (1, len(paths)):
@@ -134,7 +169,7 @@ def _from_files(
         numbers = [class_index(network, text, count) for text in label]
         truth = torch.tensor(numbers * (len(paths) if len(numbers) == 1 else 1))
     names = [f"{number:03d}-{path.stem}" if len(paths) > 1 else path.stem for number, path in enumerate(paths)]
-    return network, from_uint8(np.stack(decoded)), names, truth
+    return _Asked(network, batches, names, truth)
 
 
 def class_index(network: nn.Module, text: str, count: int | None) -> int:
@@ -180,13 +215,17 @@ def _row(path: Path, number: int, result: AttackResult, labels: Tensor, network:
     }
 
 
-def _show(rows: list[dict[str, Any]], attack: str, json: bool) -> None:
+def _show(rows: list[dict[str, Any]], attack: str, data: ImageSet | None, json: bool) -> None:
     if json:
-        console.print_json({"attack": attack, "images": rows})
+        told = None if data is None else console.data_record(data)
+        console.print_json({"attack": attack, "data": told, "images": rows})
         return
+    out = console.stdout()
+    if data is not None and data.is_preview:
+        out.print(console.preview(data), style="bold", markup=False)
     made = console.table("file", "label", "prediction", "fooled", ">l2", ">linf", ">passes")
     for row in rows:
         fooled = "already" if row["already"] else "yes" if row["success"] else "no"
         numbers = (f"{row['l2']:.3f}", f"{row['linf']:.4f}", str(row["forwards"] + row["backwards"]))
         made.add_row(row["file"], row["label"], row["prediction"], fooled, *numbers)
-    console.stdout().print(made)
+    out.print(made)

@@ -50,7 +50,7 @@ def audit(
     run_audit(
         model,
         data,
-        out or default_folder(model, data),
+        out,
         json=json,
         attacks=split_attacks(attacks),
         eps=parse_eps_by_norm(eps) if eps else None,
@@ -64,22 +64,30 @@ def audit(
     )
 
 
-def default_folder(model: str, data: str) -> Path:
-    """Where the report goes without `--out`: `foolscope-reports/<model>-<data>`; of long names the end counts."""
+_REPORTS = Path("foolscope-reports")
+
+
+def default_folder(model: str, data: str, *, preview: bool = False) -> Path:
+    """Where the report goes without `--out`: `foolscope-reports/<model>-<data>`; of long names the end counts.
+
+    A preview has a folder of its own, so that it never takes the place of a whole report.
+    """
     parts = [re.sub(r"[^A-Za-z0-9.]+", "-", text)[-60:].strip("-.") for text in (model, data)]
-    return Path("foolscope-reports") / "-".join(parts)
+    return _REPORTS / "-".join([*parts, *(["preview"] if preview else [])])
 
 
-def run_audit(model: str, data: str, folder: Path, *, json: bool, **asked: Any) -> Results:
-    """Audit with a progress display, write the report into `folder`, print the tables."""
+def run_audit(model: str, data: str, out: Path | None, *, json: bool, **asked: Any) -> Results:
+    """Audit with a progress display, write the report into `out` or its usual folder, print the tables."""
     from foolscope.cli.options import check_device, check_folder, check_precision
     from foolscope.experiments import audit as audit_library
+    from foolscope.files import check_home
     from foolscope.report import to_json, write
 
     console.log_to_stderr()
     check_precision(asked.get("precision", "float32"))
     check_device(asked.get("device"))
-    check_folder(folder)
+    check_folder(out or _REPORTS)
+    check_home()
     with console.progress() as shown:
         task = shown.add_task("preparing", total=None)
 
@@ -89,6 +97,7 @@ def run_audit(model: str, data: str, folder: Path, *, json: bool, **asked: Any) 
 
         results = audit_library(model, data, watch=watch, **asked)
         shown.update(task, description="writing the report")
+        folder = out or default_folder(model, data, preview=results.about["data"]["preview"])
         page = write(results, folder)
     if json:
         console.print_json(to_json(results))
@@ -107,7 +116,7 @@ def print_tables(results: Results) -> None:
     images = f"{about['data']['images']:,} of {about['data']['of']:,} images"
     title = f"{about['model']['name']} on {about['data']['spec']} ({images})"
     out.print(f"{title}{': a preview' if about['data']['preview'] else ''}", style="bold", markup=False)
-    curves = (*results.curves, *results.weakest)
+    curves, worst = (*results.curves, *results.weakest), False
     for norm in dict.fromkeys(curve.norm for curve in curves):
         here = [curve for curve in curves if curve.norm == norm]
         radii = sorted({point.eps for curve in here for point in curve.points})
@@ -118,7 +127,8 @@ def print_tables(results: Results) -> None:
                 continue  # of one attack
             by_eps = {point.eps: point.accuracy for point in curve.points}
             cells = [f"{100 * by_eps[eps].value:.1f}" if eps in by_eps else "" for eps in radii]
-            name = "worst of all" if curve.attack == "all" else curve.attack
+            name = _WORST if curve.attack == "all" else curve.attack
+            worst |= curve.attack == "all"
             made.add_row(name, curve.defense or "none", _KNOWS[curve.mode], *cells)
         out.print(made)
     if results.unrestricted:
@@ -126,10 +136,15 @@ def print_tables(results: Results) -> None:
     shares = [point.accuracy for curve in curves for point in curve.points]
     shares += [found.outcome.accuracy for found in results.unrestricted]
     widest = max((share.high - share.low for share in shares), default=0.0)
+    if worst:
+        told = "every image under the attack of these, oblivious or adaptive, that is worst for it at up to this radius"
+        out.print(f"{_WORST}: {told}.", style="dim")
     out.print(f"95 % intervals are at most {100 * widest:.1f} points wide; the report has each.", style="dim")
     for warning in results.warnings:
         out.print(f"Warning: {warning.message}", markup=False)
 
+
+_WORST = "worst of all"
 
 _KNOWS = {"none": "", "oblivious": "no", "adaptive": "yes", "worst case": ""}
 """Whether the attack knows of the defense, by the mode."""

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
+    from foolscope.data import ImageSet
+
 _WIDEST = 240
 """Columns of a table that goes into a file or a pipe."""
 
@@ -41,6 +43,17 @@ def say(text: str) -> None:
 def print_json(value: Any) -> None:
     """The result as JSON on stdout."""
     print(json.dumps(value, indent=2, allow_nan=False))
+
+
+def data_record(data: ImageSet) -> dict[str, Any]:
+    """Which images a result is of, as JSON."""
+    preview = data.is_preview
+    return {"spec": data.name, "split": data.split, "images": len(data), "of": data.total, "preview": preview}
+
+
+def preview(data: ImageSet) -> str:
+    """What marks a result of some of the images: 'digits (32 of 500 images): a preview'."""
+    return f"{data.name} {data.split} ({len(data):,} of {data.total:,} images): a preview"
 
 
 def table(*columns: str, title: str | None = None) -> Table:

@@ -62,6 +62,8 @@ def detector(
     check_device(device)
     if bool(images) == bool(data):
         raise SpecError("name a data set with --data, or image files to look at: one of the two.")
+    if images and (limit is not None or split != "test"):
+        raise SpecError("--limit and --split are for --data: leave them out with image files.")
     if images and (use is None or attack):
         raise SpecError("image files are looked at with a saved detector, --use FILE, and without --attack.")
     if use and (out or detector != _DETECTOR or rate != _RATE):
@@ -245,16 +247,12 @@ def _files(path: Path) -> list[Path]:
 
 def _scores(calibrated: CalibratedDetector, engine: Engine, files: list[Path]) -> tuple[list[float], list[int]]:
     """Scores and predictions, images of one size together."""
-    import numpy as np
-
-    from foolscope.images import decode_image, from_uint8
+    from foolscope.images import batches_by_size, decode_image
 
     shape = engine.info.input_shape
     decoded = [decode_image(file, shape[0] if shape else None) for file in files]
     scores, predictions = [0.0] * len(files), [0] * len(files)
-    for size in dict.fromkeys(array.shape for array in decoded):
-        places = [place for place, array in enumerate(decoded) if array.shape == size]
-        images = from_uint8(np.stack([decoded[place] for place in places]))
+    for places, images in batches_by_size(decoded):
         probabilities = engine.logits(images).softmax(1)
         found = calibrated.score(engine, images, probabilities).tolist()
         for place, score, prediction in zip(places, found, probabilities.argmax(1).tolist(), strict=True):

@@ -44,7 +44,7 @@ def examine() -> dict[str, Any]:
     from foolscope import __version__
     from foolscope.data import DATASETS, status
     from foolscope.errors import FoolscopeError
-    from foolscope.files import data_folder, home
+    from foolscope.files import check_home, data_folder, home
     from foolscope.models import shipped
 
     problems, packages = [], {}
@@ -66,9 +66,11 @@ def examine() -> dict[str, Any]:
         problems.append(str(error))
         chosen, data = os.environ.get("FOOLSCOPE_DATA", ""), {}
     folder = home()
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    if not os.access(existing, os.W_OK):
-        problems.append(f"{folder} cannot be written: set FOOLSCOPE_HOME.")
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
+    try:
+        check_home()
+    except FoolscopeError as error:
+        problems.append(str(error))
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
         "foolscope": __version__,

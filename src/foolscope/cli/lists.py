@@ -27,7 +27,10 @@ def models(name: Name = None, offline: Offline = False, json: Json = False) -> N
         for card in shipped()
         if name in (None, card.family)
     ]
-    _list_or_show(MODELS, name, json, {"weights": cards})
+    networks = MODELS[name].members() if name else []
+    _list_or_show(MODELS, name, json, {"weights": cards, **({"networks": networks} if networks else {})})
+    if not json and networks:
+        console.stdout().print(f"networks: {', '.join(networks)}", markup=False)
     if not json and cards:
         made = console.table("shipped weights", ">test accuracy", "under attack", title="Weights")
         for card in cards:

@@ -9,7 +9,7 @@ import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never download anything.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of every random choice.", min=0)]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of every random choice.", min=0, max=2**63 - 1)]
 Data = Annotated[str, typer.Option("--data", help="Data set: 'foolscope datasets' lists them.")]
 Split = Annotated[str, typer.Option("--split", help="Part of the data set: test or train.")]
 Limit = Annotated[
@@ -23,14 +23,10 @@ Precision = Annotated[
 
 
 def check_folder(path: Path) -> Path:
-    """Return `path`.  Raises `StorageError` where no folder can be there: before the work, not after it."""
-    from foolscope.errors import StorageError
+    """Return `path`.  Raises `StorageError` where no files can be written there: before the work, not after it."""
+    from foolscope.files import check_writable
 
-    for part in (path, *path.parents):
-        if part.exists():
-            if not part.is_dir():
-                raise StorageError(f"cannot write into {path}: {part} is a file, not a folder.")
-            break
+    check_writable(path, "name another --out")
     return path
 
 

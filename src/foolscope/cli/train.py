@@ -65,9 +65,12 @@ def train(
         )
     card = trained.card
     if json:
-        console.print_json({"weights": str(trained.path), "card": asdict(card), "curves": asdict(trained.curves)})
+        told = {"data": console.data_record(trained.data), "card": asdict(card), "curves": asdict(trained.curves)}
+        console.print_json({"weights": str(trained.path), **told})
         return
     out_console = console.stdout()
+    if trained.data.is_preview:
+        out_console.print(f"trained on {console.preview(trained.data)}", style="bold", markup=False)
     out_console.print(f"{100 * card.accuracy:.2f} % of {card.images:,} test images right", markup=False)
     if card.robust_accuracy:
         out_console.print(card.robust_accuracy, markup=False)

@@ -10,6 +10,7 @@ from foolscope.data.photos import Photos
 from foolscope.data.source import Dataset
 from foolscope.errors import ParameterError
 from foolscope.models.model_spec import Status
+from foolscope.randomness import check_seed
 from foolscope.registry import Registry
 from foolscope.spec import parse_spec
 
@@ -35,11 +36,13 @@ def load_data(
 
     With `limit` only the first so many images of the permutation that `seed` gives.  Downloads what is not there,
     after a log line with size and source, unless `offline` or the environment (`FOOLSCOPE_OFFLINE`, `HF_HUB_OFFLINE`)
-    forbids it.  Raises `SpecError` for unknown names and splits, `ParameterError` where `limit` is below 1,
-    `MissingError` where files are not there, `CorruptError` and `InputError` where they are damaged or unfit.
+    forbids it.  Raises `SpecError` for unknown names and splits, `ParameterError` where `limit` is below 1 or
+    `seed` out of range, `MissingError` where files are not there, `CorruptError` and `InputError` where they are
+    damaged or unfit.
     """
     if limit is not None and limit < 1:
         raise ParameterError(f"limit must be at least 1, got {limit}.")
+    check_seed(seed)
     data = parse_data(spec)
     data.check_split(split)
     images = data.read(split, offline=offline)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from foolscope.attacks import Attack, Untargeted
 from foolscope.models.engine import Engine
 from foolscope.models.training import Perturb
-from foolscope.randomness import generator
+from foolscope.randomness import step_seed
 
 
 class Worst(Untargeted):
@@ -31,7 +31,7 @@ def adversary(attack: Attack, seed: int = 0, rise: int = 0) -> Perturb:
     """
 
     def perturb(model: nn.Module, images: Tensor, labels: Tensor, step: int) -> Tensor:
-        rng = generator(seed * 1_000_003 + step)
+        rng = torch.Generator().manual_seed(step_seed(seed, 1_000_003, step))
         strength = min(1.0, (step + 1) / rise) if rise else 1.0
         return _scaled(attack, strength)(Engine(model, precision="bfloat16"), images, Worst(labels), rng=rng).images
 

@@ -8,12 +8,12 @@ same call after a kill or with more epsilons only does what is missing; with mor
 from __future__ import annotations
 
 import logging
-import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -31,14 +31,14 @@ from foolscope.experiments.cells import (
     clean_spec,
 )
 from foolscope.experiments.grid import AttackGrid, attack_grids, eps_of, parse_eps, parse_eps_by_norm, specs_and_eps
-from foolscope.experiments.provenance import machine, versions
+from foolscope.experiments.provenance import ParameterCount, Repetition, machine, versions
 from foolscope.experiments.results import Record, Results, Sample
 from foolscope.experiments.sanity import clean_warnings, curve_warnings
 from foolscope.experiments.store import Store
-from foolscope.files import home
+from foolscope.files import check_home, home
 from foolscope.models import describe, load_model
 from foolscope.models.engine import Precision
-from foolscope.spec import format_value
+from foolscope.randomness import check_seed
 
 DEFAULT_ATTACKS = ("fgsm", "pgd")
 
@@ -235,6 +235,9 @@ def audit(
     Finished cells are kept in `store` (default: under `FOOLSCOPE_HOME`), so the same call resumes.
     Raises `SpecError` and `ParameterError` for what is asked, `InputError` where model and data do not fit.
     """
+    check_seed(seed)
+    if store is None:
+        check_home()
     if isinstance(data, str):
         images = load_data(data, split, limit, seed, offline=offline)
     else:
@@ -247,12 +250,14 @@ def audit(
     specs = tuple(dict.fromkeys(parse_defense(text).spec() for text in defenses))
     grids = attack_grids(attacks, _grids(eps), images.pixels.shape[3:] + images.pixels.shape[1:3])
     if not describe(network).differentiable and (bad := [g.label for g in grids if g.attack.needs_gradients]):
-        raise SpecError(f"{describe(network).name} gives no gradients: {', '.join(bad)} cannot attack it.")
+        raise SpecError(
+            f"{describe(network).name} gives no gradients: {', '.join(bad)} cannot attack it; filter:chain=agv-b can."
+        )
     subject = Subject.of(network, specs, precision, device)
     _check_outputs(subject, images)
     plan = Audit(subject=subject, data=images, grids=grids, defenses=specs, seed=seed, precision=precision)
     found = plan.run(store or Store(home() / "store"), watch)
-    asked = Asked(model if isinstance(model, str) else None, data if isinstance(data, str) else None)
+    asked = Asked(model if isinstance(model, str) else None, data if isinstance(data, str) else None, device)
     return _results(plan, asked, *found)
 
 
@@ -275,10 +280,11 @@ def _grids(eps: str | Sequence[float] | dict[str, tuple[float, ...]] | None) -> 
 
 @dataclass(frozen=True)
 class Asked:
-    """The specs that model and data were named by; None for what was handed over as it is."""
+    """The specs that model and data were named by, None for what was handed over as it is; and the device, if any."""
 
     model: str | None
     data: str | None
+    device: str | None
 
 
 def _results(plan: Audit, asked: Asked, clean: list[NDArrays], records: list[Record], samples: list[Sample]) -> Results:
@@ -291,6 +297,7 @@ def _results(plan: Audit, asked: Asked, clean: list[NDArrays], records: list[Rec
         records=tuple(records),
         samples=tuple(samples),
         warnings=tuple(clean_warnings(joined)),
+        origin=None if plan.data.origin is None else plan.data.origin.numpy(),
     )
     return replace(results, warnings=(*results.warnings, *curve_warnings(results)))
 
@@ -298,13 +305,15 @@ def _results(plan: Audit, asked: Asked, clean: list[NDArrays], records: list[Rec
 def _about(plan: Audit, asked: Asked) -> dict[str, Any]:
     """What was audited and how to repeat it."""
     info, data = describe(plan.subject.model), plan.data
+    repetition = _repetition(plan, asked)
+    places = (torch.arange(len(data)) if data.origin is None else data.origin)[:SAMPLES].tolist()
     return {
         "model": {
             "spec": asked.model,
             "name": info.name,
             "weights": info.weights,
             "trained_on": info.trained_on,
-            "parameters": sum(p.numel() for p in plan.subject.model.parameters()),
+            **asdict(ParameterCount.of(plan.subject.model)),
             "digest": plan.subject.digest,
         },
         "data": {
@@ -314,61 +323,31 @@ def _about(plan: Audit, asked: Asked) -> dict[str, Any]:
             "of": data.total,
             "preview": data.is_preview,
             "digest": data.digest,
-            "credits": {str(row): data.credits[row] for row in range(min(SAMPLES, len(data)))} if data.credits else {},
+            "credits": dict(zip(map(str, places), data.credits, strict=False)) if data.credits else {},
         },
         "attacks": [{"name": grid.label, "norm": grid.norm, "eps": list(grid.eps)} for grid in plan.grids],
         "defenses": list(plan.defenses),
         "seed": plan.seed,
         "precision": plan.precision,
-        "command": command(plan, asked),
-        "python": python_code(plan, asked),
+        "command": repetition.command(),
+        "python": repetition.python(),
         "versions": versions(),
         "machine": machine(),
     }
 
 
-def _limit(plan: Audit) -> int | None:
-    return len(plan.data) if plan.data.is_preview else None
-
-
-def command(plan: Audit, asked: Asked) -> str | None:
-    """The command line that repeats this audit; None for a model or data that no spec names."""
-    if asked.model is None or asked.data is None:
-        return None
-    parts = ["foolscope", "audit", asked.model, "--data", asked.data]
-    if plan.data.split != "test":
-        parts += ["--split", plan.data.split]
+def _repetition(plan: Audit, asked: Asked) -> Repetition:
     attacks, eps = specs_and_eps(plan.grids)
-    parts += ["--attacks", ",".join(attacks)]
-    for norm, radii in eps.items():
-        parts += ["--eps", f"{norm}={','.join(format_value(value) for value in radii)}"]
-    for defense in plan.defenses:
-        parts += ["--defense", defense]
-    if limit := _limit(plan):
-        parts += ["--limit", str(limit)]
-    parts += ["--seed", str(plan.seed)]
-    if plan.precision != "float32":
-        parts += ["--precision", plan.precision]
-    return shlex.join(parts)
-
-
-def python_code(plan: Audit, asked: Asked) -> str:
-    """The Python that repeats this audit; what was handed over as it is is called `model` and `data` there."""
-    attacks, eps = specs_and_eps(plan.grids)
-    chosen = f"split={plan.data.split!r}, limit={_limit(plan)!r}, " if asked.data else ""
-    lines = [
-        "import foolscope as fs",
-        "",
-        "results = fs.audit(",
-        f"    {asked.model!r}," if asked.model else "    model,",
-        f"    {asked.data!r}," if asked.data else "    data,",
-        f"    {attacks!r},",
-        f"    eps={eps!r},",
-        f"    defenses={list(plan.defenses)!r},",
-        f"    {chosen}seed={plan.seed}, precision={plan.precision!r},",
-        ")",
-    ]
-    return "\n".join(lines)
+    return Repetition(
+        **vars(asked),
+        split=plan.data.split,
+        limit=len(plan.data) if plan.data.is_preview else None,
+        attacks=attacks,
+        eps=eps,
+        defenses=plan.defenses,
+        seed=plan.seed,
+        precision=plan.precision,
+    )
 
 
 __all__ = ["DEFAULT_ATTACKS", "Audit", "AuditProgress", "AuditWatch", "audit"]

@@ -8,7 +8,7 @@ oblivious accuracy of every defense comes from the very images that fool the pla
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -121,7 +121,7 @@ class AttackJob:
             "kind": "attack",
             "model": subject.digest,
             "data": block.digest,
-            "attack": {"name": self.executed.name, **vars(self.executed)},
+            "attack": {"name": self.executed.name, **asdict(self.executed)},
             "source": self.source,
             "victims": list(self.victims),
             "seed": self.seed,

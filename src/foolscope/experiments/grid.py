@@ -164,18 +164,21 @@ def attack_grids(
 ) -> tuple[AttackGrid, ...]:
     """Give every attack its radii: those of `eps`, else the one that its spec names, else the default ones.
 
-    Raises `SpecError` for unknown names, options, an attack that is given twice and radii in a norm that no attack has,
-    `ParameterError` where all radii are 0.
+    Raises `SpecError` for unknown names, options, an attack that is given twice or has radii by both, and radii in a
+    norm that no attack has, `ParameterError` where all radii are 0.
     """
     grids: dict[str, AttackGrid] = {}
     for given in attacks:
         attack = parse_attack(given) if isinstance(given, str) else given
         own = not isinstance(given, str) or any(key == "eps" for key, _ in parse_spec(given).options)
+        if isinstance(given, str) and own and (eps.get(norm_of(attack)) or eps.get("")):
+            raise SpecError(f"'{given}' names its own eps, and so does --eps: leave one of the two out.")
         grid = AttackGrid(attack, _radii(attack, eps, own, shape))
         if not grid.eps and grid.norm != UNRESTRICTED:
             raise ParameterError(f"{grid.label}: no radius above 0 is given; 0 is the clean accuracy, always shown.")
         if grid.label in grids:
-            raise SpecError(f"the attack '{grid.label}' is given twice.")
+            hint = " Several radii of one attack: --eps 0.1,0.2." if grids[grid.label].eps != grid.eps else ""
+            raise SpecError(f"the attack '{grid.label}' is given twice.{hint}")
         grids[grid.label] = grid
     if not grids:
         raise SpecError(f"no attack is given; there are {', '.join(ATTACKS)}.")

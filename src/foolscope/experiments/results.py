@@ -127,6 +127,12 @@ class Results:
     records: tuple[Record, ...]
     samples: tuple[Sample, ...] = field(repr=False)
     warnings: tuple[SanityWarning, ...]
+    origin: NDArray[np.int64] | None = field(default=None, repr=False)
+    """Of a part of a data set the images' places in the whole (N,)."""
+
+    def place(self, index: int) -> int:
+        """The place in the whole data set of the image `index` of these."""
+        return index if self.origin is None else int(self.origin[index])
 
     @property
     def labels(self) -> Tensor:

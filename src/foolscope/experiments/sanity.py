@@ -18,6 +18,7 @@ _REPEAT_TOLERANCE = 1e-4
 _ONE_STEP = ("fgsm", "fgm")
 _TOLERATED_DIFFERENCE = 0.005
 _TOLERATED_IMAGES = 2
+_NEAR_CHANCE = 2
 
 
 def clean_warnings(clean: dict[str, NDArray[Any]]) -> Iterator[SanityWarning]:
@@ -50,7 +51,8 @@ def clean_warnings(clean: dict[str, NDArray[Any]]) -> Iterator[SanityWarning]:
 
 
 def curve_warnings(results: Results) -> Iterator[SanityWarning]:
-    """What the curves show: an iterative attack that is weaker than a one-step attack in the same norm."""
+    """What all results show: a model that guesses, an iterative attack that is weaker than a one-step one."""
+    yield from _at_chance(results)
     for iterative in results.curves:
         if iterative.attack.split(":")[0] in _ONE_STEP or iterative.mode == "oblivious":
             continue  # what fools the plain network best need not fool a defended one best
@@ -58,6 +60,24 @@ def curve_warnings(results: Results) -> Iterator[SanityWarning]:
             same = (single.norm, single.defense, single.mode) == (iterative.norm, iterative.defense, iterative.mode)
             if same and single.attack.split(":")[0] in _ONE_STEP:
                 yield from _weaker(iterative, single)
+
+
+def _at_chance(results: Results) -> Iterator[SanityWarning]:
+    """One warning where the plain network is not better than guessing, or gives all images the same class."""
+    labels, predictions = results.clean["label"], results.clean["prediction_0"]
+    names = results.class_names
+    classes = len(names) if names is not None else 1 + int(max(labels.max(), predictions.max()))
+    share, guessed = results.clean_accuracy(), 1 / classes
+    constant = len(set(predictions.tolist())) == 1 < len(set(labels.tolist()))
+    if classes > 1 and (constant or (share.low <= guessed and share.value <= _NEAR_CHANCE * guessed)):
+        how = "gives every image the same class" if constant else "is hardly better than guessing"
+        yield SanityWarning(
+            code="chance",
+            message=f"The model {how}: what attacks do to it means nothing. The usual cause is its preprocessing, "
+            "which belongs into its first layers and takes images in [0, 1], or labels in another order than its "
+            "classes.",
+            evidence={"clean accuracy": share.value, "accuracy of guessing": guessed},
+        )
 
 
 def _weaker(iterative: Curve, single: Curve) -> Iterator[SanityWarning]:

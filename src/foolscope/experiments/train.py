@@ -16,12 +16,12 @@ from foolscope.attacks import PGD, Attack, Untargeted, parse_attack
 from foolscope.data import ImageSet, load_data
 from foolscope.defenses.adversarial_training import adversary
 from foolscope.errors import SpecError
-from foolscope.experiments.cells import model_digest
-from foolscope.files import canonical_json, digest, home, write_json
+from foolscope.files import canonical_json, check_home, check_writable, digest, home, write_json
 from foolscope.measure import accuracy
 from foolscope.models import MODELS, Card, Classifier, load_model
 from foolscope.models.cards import card_path, save_card
 from foolscope.models.engine import Engine
+from foolscope.models.fingerprint import model_digest
 from foolscope.models.training import Curves, Recipe, TrainingProgress, train
 from foolscope.models.weight_files import save_weights
 from foolscope.randomness import generator
@@ -48,9 +48,10 @@ _ROBUST_IMAGES = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A finished training: the model in evaluation mode, its card, its curves and where they were written."""
+    """A finished training: the model in evaluation mode, its training images, card, curves, and its file."""
 
     model: Classifier
+    data: ImageSet
     card: Card
     curves: Curves
     path: Path
@@ -84,7 +85,8 @@ def train_model(
     curves (`.json`, `.curves.json`) beside it.  The state is kept under `FOOLSCOPE_HOME`, so the same call goes on
     after a kill and ends with the same bits.  `adversarial` is an attack's spec: every batch is replaced by what it
     makes of it, without early stop.  `name` is what `weights=` will call the result (default: the data's name).
-    Raises `SpecError` and `ParameterError` for what is asked, `InputError` where the images do not fit the network.
+    Raises `SpecError` and `ParameterError` for what is asked, `InputError` where the images do not fit the network,
+    `StorageError` where nothing can be written, before the training.
     """
     images = load_data(data, "train", limit, seed, offline=offline)
     network = _untrained(model, images, seed, offline)
@@ -97,6 +99,8 @@ def train_model(
         raise SpecError(f"'{target}' must end in .safetensors.")
     if target.is_dir():
         raise SpecError(f"'{target}' is a folder: name a file in it.")
+    check_writable(target.parent, "name another --out")
+    check_home()
     identity = {
         "model": model_digest(network),
         "data": images.digest,
@@ -135,7 +139,7 @@ def train_model(
         recipe=asdict(settings),
         accuracy=_accuracy(network, test),
         images=len(test),
-        license="MIT",
+        license="not stated",
         sha256=weights,
         parameters=sum(p.numel() for p in network.parameters()),
         created_with={
@@ -150,7 +154,7 @@ def train_model(
     )
     save_card(card, card_path(target))
     write_json(target.with_suffix(".curves.json"), asdict(curves))
-    return Trained(model=network, card=card, curves=curves, path=target)
+    return Trained(model=network, data=images, card=card, curves=curves, path=target)
 
 
 def _untrained(model: str, images: ImageSet, seed: int, offline: bool) -> Classifier:

@@ -11,7 +11,6 @@ A file is JSON, with the filters by name:
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -135,7 +134,7 @@ class ChainParameters(Parameters):
         name = self.chain.strip().lower()
         object.__setattr__(self, "chain", name if name in CHAINS else self.filters.spec())
 
-    @functools.cached_property
+    @property
     def filters(self) -> Chain:
-        """The chain itself."""
+        """The chain itself; not kept beside the fields, which alone make the name of a result."""
         return parse_chain(self.chain, allow_extreme=self.allow_extreme)

@@ -21,6 +21,7 @@ from foolscope.models.cards import Card, card_path, load_card
 from foolscope.models.classifier import Classifier, Normalize, Task
 from foolscope.models.model_spec import AUTO, NONE, READY, Model, Status
 from foolscope.models.weight_files import State, classes_in, fill, last_layer, read_weights
+from foolscope.randomness import MAX_SEED
 from foolscope.spec import parameter
 
 GRAY_MEAN, GRAY_STD = (0.1307,), (0.3081,)
@@ -53,7 +54,7 @@ class OwnModel(Model):
     default_shape: ClassVar[tuple[int, int, int]]
 
     weights: str = parameter(AUTO, "auto (by the data), none (random), a shipped name, or a .safetensors file")
-    seed: int = parameter(0, "seed of the random weights", low=0)
+    seed: int = parameter(0, "seed of the random weights", low=0, high=MAX_SEED)
 
     @abstractmethod
     def network(self, channels: int, num_classes: int) -> nn.Module:
@@ -100,14 +101,16 @@ class OwnModel(Model):
         if task is not None:
             channels, height, width = task.input_shape
             if height is None or width is None or not self.fits(task.input_shape):
-                have = " x ".join("any" if side is None else str(side) for side in task.input_shape)
-                want = " x ".join(map(str, self.default_shape))
-                raise InputError(
-                    f"{self.title} takes images of {want} (channels x height x width), {task.name} has {have}."
-                )
+                raise self._unfit(task)
             shape, num_classes, names = (channels, height, width), task.num_classes, task.class_names
         network = seeded(lambda: self.network(shape[0], num_classes), self.seed)
         return self._classifier(network, shape, num_classes, names, f"random, seed {self.seed}", None)
+
+    def _unfit(self, task: Task) -> InputError:
+        """That the network does not take the task's images."""
+        have = " x ".join("any" if side is None else str(side) for side in task.input_shape)
+        want = " x ".join(map(str, self.default_shape))
+        return InputError(f"{self.title} takes images of {want} (channels x height x width), {task.name} has {have}.")
 
     def _classifier(
         self,
@@ -165,9 +168,11 @@ class OwnModel(Model):
         wanted = task.name if task else self.default_data
         fitting = [card for card in ours if card.data == wanted]
         if not fitting:
+            if task and None not in task.input_shape and not self.fits(task.input_shape):
+                raise self._unfit(task)
             raise SpecError(
                 f"no weights of {self.title} for '{wanted}' are shipped. {_listed(ours)} 'weights=none' takes random "
-                f"ones, 'foolscope train {self.title} --data {wanted}' trains some."
+                f"ones, 'foolscope train {self.title} --data {wanted}' trains some on its split 'train'."
             )
         card = min(fitting, key=lambda c: c.adversarial is not None)
         return cards.FOLDER / card.file_name, card
@@ -232,7 +237,7 @@ class CifarCNNModel(OwnModel):
 
     name: ClassVar[str] = "cifar-cnn"
     example: ClassVar[str] = "cifar-cnn:weights=cifar10"
-    summary: ClassVar[str] = "the report's six convolutions for CIFAR-10, 552,362 parameters; 32 x 32"
+    summary: ClassVar[str] = "the report's six convolutions for CIFAR-10, 552,362 parameters, 551,466 trainable; 32 x 32"
     source: ClassVar[str] = "Fig. 19 of the report on interpreting adversarial attacks"
     default_data: ClassVar[str] = "cifar10"
     default_shape: ClassVar[tuple[int, int, int]] = (3, 32, 32)

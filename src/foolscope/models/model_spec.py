@@ -43,6 +43,11 @@ class Model(Parameters, ABC):
     summary: ClassVar[str]
     source: ClassVar[str]
 
+    @classmethod
+    def members(cls) -> list[str]:
+        """The names that the argument can be, where they are known and more than one network is meant; else []."""
+        return []
+
     @abstractmethod
     def build(self, task: Task | None, *, offline: bool) -> nn.Module:
         """The model, in evaluation mode, the global random numbers as they were."""

@@ -22,6 +22,7 @@ from foolscope.models.architectures import seeded
 from foolscope.models.classifier import Classifier, Normalize, Resize, Task
 from foolscope.models.model_spec import AUTO, NONE, READY, Model, Status
 from foolscope.models.weight_files import require
+from foolscope.randomness import MAX_SEED
 from foolscope.spec import parameter
 
 logger = logging.getLogger("foolscope")
@@ -41,7 +42,7 @@ class TimmModel(Model):
 
     network: str = parameter(help="the network's name in timm, with the weights' tag after a dot")
     weights: str = parameter(AUTO, "auto: timm's; none: random", choices=(AUTO, NONE))
-    seed: int = parameter(0, "seed of the random weights", low=0)
+    seed: int = parameter(0, "seed of the random weights", low=0, high=MAX_SEED)
 
     def build(self, task: Task | None, *, offline: bool = False) -> Classifier:
         """A classifier of images of any size.  Raises `MissingError`, `SpecError` and `CorruptError`."""

@@ -30,6 +30,7 @@ from foolscope.models.architectures import seeded
 from foolscope.models.classifier import Classifier, Normalize, Resize, Task
 from foolscope.models.model_spec import AUTO, NONE, READY, Model, Status
 from foolscope.models.weight_files import State, classes_in, fill, last_layer, read_checkpoint, read_weights
+from foolscope.randomness import MAX_SEED
 from foolscope.spec import parameter
 
 logger = logging.getLogger("foolscope")
@@ -86,7 +87,7 @@ class TorchvisionModel(Model):
 
     network: str = parameter(help="the network's name in torchvision")
     weights: str = parameter(AUTO, "auto, none (random), a name such as IMAGENET1K_V1, or a .safetensors file")
-    seed: int = parameter(0, "seed of the random weights", low=0)
+    seed: int = parameter(0, "seed of the random weights", low=0, high=MAX_SEED)
 
     def build(self, task: Task | None, *, offline: bool = False) -> Classifier:
         """A classifier of color images of any size.
@@ -121,6 +122,11 @@ class TorchvisionModel(Model):
         if is_offline(offline):
             return Status("unavailable", f"not available offline ({official.mebibytes:.1f} MiB)")
         return Status("download", f"{official.mebibytes:.1f} MiB")
+
+    @classmethod
+    def members(cls) -> list[str]:
+        """What `network` can be."""
+        return names()
 
     @property
     def title(self) -> str:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from foolscope.errors import InputError, StorageError
 from foolscope.files import canonical_json, digest, replacing
+from foolscope.randomness import check_seed, step_seed
 from foolscope.spec import Parameters, parameter
 
 Perturb = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
@@ -34,6 +35,7 @@ class Recipe(Parameters):
 
     name: ClassVar[str] = "recipe"
     listing: ClassVar[str] = "foolscope train --help"
+    manual: ClassVar[str | None] = "foolscope train --help"
 
     epochs: int = parameter(10, "passes over the training images", low=1)
     batch: int = parameter(128, "images in a step", low=1)
@@ -116,8 +118,9 @@ def train(
     `pixels` is uint8 (N, H, W, C), `labels` int64 (N,).  With `checkpoint` the state is kept there every
     `checkpoint_seconds` and at every epoch's end, and the same call goes on from it; a checkpoint of another recipe,
     seed, network or data is refused with `StorageError`.  `validate` is called once an epoch with the model in
-    evaluation mode.  Raises `InputError` where the loss stops being finite.
+    evaluation mode.  Raises `InputError` where the loss stops being finite, `ParameterError` for a seed out of range.
     """
+    check_seed(seed)
     if len(pixels) == 0:
         raise InputError("cannot train on 0 images.")
     decayed = [p for p in model.parameters() if p.ndim > 1]
@@ -131,10 +134,12 @@ def train(
     with torch.random.fork_rng(devices=[]):
         while state.step < steps:
             epoch, index = divmod(state.step, per_epoch)
-            order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed * 100_003 + epoch))
+            order = torch.randperm(
+                len(labels), generator=torch.Generator().manual_seed(step_seed(seed, 100_003, epoch))
+            )
             begun = time.monotonic()
             rows = order[index * recipe.batch : (index + 1) * recipe.batch]
-            torch.manual_seed(seed * 1_000_003 + state.step)
+            torch.manual_seed(step_seed(seed, 1_000_003, state.step))
             for group in optimizer.param_groups:
                 group["lr"] = recipe.lr * one_cycle(state.step, steps, recipe.warmup)
             loss, correct = _step(model, optimizer, pixels, labels, rows, recipe, perturb, state.step)

@@ -17,8 +17,8 @@ TERMS = {
     "image is never counted as success for having been wrong before.",
     "Radius ε": "How far an attack may move an image, in a norm: ℓ∞ is the largest change of any value, ℓ2 the "
     "Euclidean length, ℓ1 the sum of all changes, of images in [0, 1]. 1/255 is one step of an 8-bit file.",
-    "95 % interval": "Wilson's interval (1927) of a share: it covers the true share in 95 of 100 samples of this size, "
-    "also near 0 and 100 %. It says nothing about stronger attacks, which can only lower the number.",
+    "95 % interval": "Wilson's interval (1927) of a share: it covers the true share in about 95 of 100 samples of this "
+    "size, also near 0 and 100 %. It says nothing about stronger attacks, which can only lower the number.",
     "Oblivious attack": "The attacker knows the network but not its defense: images that were pushed as far as they go "
     "on the plain network are shown to the defended one. A high number here is no evidence of robustness.",
     "Adaptive attack": "The attacker knows the defense and differentiates through it; where it has no derivative, the "
@@ -33,6 +33,8 @@ TERMS = {
 }
 """Each term of a report with its meaning."""
 
+
+_LOCAL = {"model": ("py:", "file:", "onnx:"), "data": ("folder:",)}
 
 HANDED_OVER = {
     ("model",): "The model was handed over as an object: with the same one as model, this Python repeats the audit.",
@@ -52,6 +54,9 @@ def repeat(results: Results) -> Html:
         handed = tuple(name for name in ("model", "data") if f"    {name}," in about["python"].splitlines())
         parts.append(tag("p", HANDED_OVER[handed], class_="note"))
     parts += [tag("h3", "Python"), tag("pre", tag("code", about["python"]), class_="wrap")]
+    if any(str(about[kind]["spec"]).startswith(_LOCAL[kind]) for kind in _LOCAL):
+        note = "Relative paths, and the module of a py: model, are looked for in the folder that this is run in."
+        parts.append(tag("p", note, class_="note"))
     told = "The same call takes up finished work from the store, and gives the same numbers without it."
     return join((tag("p", told, class_="note"), *parts))
 

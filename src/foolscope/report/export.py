@@ -53,7 +53,7 @@ def to_json(results: Results) -> dict[str, Any]:
             for u in results.unrestricted
         ],
         "weakest": [_weakest(curve) for curve in results.weakest],
-        "samples": [_sample(sample) for sample in results.samples],
+        "samples": [_sample(sample, results.place(sample.index)) for sample in results.samples],
         "timing": timing(results),
     }
 
@@ -127,9 +127,9 @@ def _weakest(curve: Curve) -> dict[str, Any]:
     }
 
 
-def _sample(sample: Sample) -> dict[str, Any]:
+def _sample(sample: Sample, place: int) -> dict[str, Any]:
     return {
-        "index": sample.index,
+        "index": place,
         "label": sample.label,
         "attack": sample.attack,
         "eps": sample.eps,
@@ -192,7 +192,7 @@ def _columns(results: Results, record: Record) -> dict[str, Any]:
     whole = ("prediction", "prediction_saved", "l0", "forwards", "backwards")
     psnr: NDArray[np.float32] = arrays["psnr"].astype(np.float32)
     return {
-        "index": np.arange(count, dtype=np.int32),
+        "index": np.arange(count, dtype=np.int32) if results.origin is None else results.origin.astype(np.int32),
         "label": results.clean["label"].astype(np.int32),
         "clean_prediction": results.clean[f"prediction_{results.victims.index(record.victim)}"].astype(np.int32),
         "eps": pa.array([record.eps] * count, pa.float64()),

@@ -57,7 +57,9 @@ class Styles:
 def accuracy_chart(
     curves: Sequence[Curve], radii: Radii, styles: Styles, *, width: int, height: int, name: str, label: str
 ) -> Html:
-    """Accuracy in percent against epsilon, a line and a 95 % band for every curve, each labeled at its end.
+    """Accuracy in percent against epsilon, a line for every curve, each labeled at its end.
+
+    The lowest of each network has a 95 % band: those of all would lie over each other.
 
     `width` and `height` are pixels at natural size, `name` makes the drawing's ids its own, and `label` says in words
     what is to be seen.
@@ -71,8 +73,9 @@ def accuracy_chart(
         axes = figure.add_axes(frame)
         _draw_axes(axes, radii, frame[2] * width)
         colors = dict(zip(dict.fromkeys(curve.attack for curve in curves), _cycled(len(curves)), strict=False))
+        lowest = _lowest(curves)
         for curve in curves:
-            _draw_curve(axes, curve, radii, colors[curve.attack])
+            _draw_curve(axes, curve, radii, colors[curve.attack], banded=curve in lowest)
         _draw_labels(axes, curves, colors, frame[2] * width, frame[3] * height)
         return inline(figure, styles, label)
 
@@ -114,18 +117,27 @@ def _tick_labels(ticks: Sequence[float], width: float) -> list[str]:
     texts = [f"{tick:.4g}" for tick in ticks]
     left = math.inf
     for place in [len(ticks) - 1, 0, *range(len(ticks) - 2, 0, -1)]:
-        center, half = ticks[place] / ticks[-1] * width, 0.32 * TEXT * len(texts[place]) + 2
+        center, half = ticks[place] / ticks[-1] * width, 0.32 * TEXT * len(texts[place]) + 6
         free = center + half <= left and (place in (0, len(ticks) - 1) or center - half >= 0.7 * TEXT)
         texts[place] = texts[place] if free else ""
         left = center - half if free and place else left
     return texts
 
 
-def _draw_curve(axes: Axes, curve: Curve, radii: Radii, color: str) -> None:
+def _lowest(curves: Sequence[Curve]) -> list[Curve]:
+    """Of each network, plain or defended, the curve that the least accuracy lies under."""
+    return [
+        min((c for c in curves if c.defense == defense), key=lambda c: sum(p.accuracy.value for p in c.points))
+        for defense in dict.fromkeys(curve.defense for curve in curves)
+    ]
+
+
+def _draw_curve(axes: Axes, curve: Curve, radii: Radii, color: str, *, banded: bool) -> None:
     x = [radii.scaled(point.eps) for point in curve.points]
     shares = [point.accuracy for point in curve.points]
     low, high = [100 * share.low for share in shares], [100 * share.high for share in shares]
-    axes.fill_between(x, low, high, color=color, alpha=0.1, linewidth=0)
+    if banded:
+        axes.fill_between(x, low, high, color=color, alpha=0.14, linewidth=0)
     axes.plot(
         x, [100 * share.value for share in shares], color=color, linewidth=2, linestyle=_DASHES[curve.mode],
         marker=_MARKERS[curve.mode], markersize=5.5, markeredgewidth=0, clip_on=False, zorder=3,
@@ -144,7 +156,7 @@ def _draw_labels(axes: Axes, curves: Sequence[Curve], colors: dict[str, str], wi
     Lines that end together are named in the order that they run in.  `width` and `height` are the plot's, in pixels.
     """
     ends = [(100 * c.points[-1].accuracy.value, sum(point.accuracy.value for point in c.points)) for c in curves]
-    places = spread(ends, 100 * 1.35 * TEXT / height)
+    places = spread(ends, 100 * 1.6 * TEXT / height)
     for curve, text, place in zip(curves, _labels(curves), places, strict=True):
         axes.plot(
             [1 + _GAP / width, 1 + (_GAP + _KEY) / width], [place / 100] * 2, transform=axes.transAxes,

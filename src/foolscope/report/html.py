@@ -14,7 +14,7 @@ from foolscope.experiments.cells import PLAIN
 from foolscope.experiments.results import Curve, Results
 from foolscope.report.closing import papers, provenance, repeat, terms
 from foolscope.report.figures import Styles, accuracy_chart
-from foolscope.report.markup import Html, join, tag
+from foolscope.report.markup import Html, folded, join, tag
 from foolscope.report.samples import sample_section, shown_note
 from foolscope.report.summary import header, sanity, summary, title
 from foolscope.report.tables import (
@@ -28,6 +28,8 @@ from foolscope.report.tables import (
     unrestricted_table,
 )
 from foolscope.report.words import NORM_SYMBOLS, Radii, radii_by_norm
+
+_MOVED = "Success, distances, and what 8-bit files keep, at every radius"
 
 _SIZES = {"wide": (836, 380), "narrow": (360, 300)}
 
@@ -76,7 +78,7 @@ def _sections(results: Results, norms: Sequence[Radii], styles: Styles) -> list[
         "Samples": [tag("p", shown_note(results), class_="note"), sample_section(results, norms)],
         "Accuracy in numbers": accuracies,
         "Costs": costs,
-        "How far the images were moved": shapes,
+        "How far the images were moved": [folded(_MOVED, shapes)] if shapes else [],
         "Clean accuracy by class": [class_table(results)],
         "How to repeat this": [repeat(results)],
         "What was used": [provenance(results)],
@@ -100,7 +102,7 @@ def _charts(results: Results, radii: Radii, styles: Styles) -> list[Html]:
 def _chart(curves: Sequence[Curve], radii: Radii, styles: Styles, name: str) -> Html:
     label = f"Accuracy against the radius of {radii.norm} attacks; its numbers are in the table of the same norm."
     modes = {curve.mode for curve in curves}
-    told = "Bands are 95 % intervals."
+    told = "Bands are 95 % intervals, of the attack that leaves least of each network."
     if modes != {"none"}:
         adaptive = "dotted with triangles: adaptive attack" if "adaptive" in modes else ""
         kinds = ["Solid with circles: no defense", "dashed with squares: oblivious attack", adaptive]

@@ -26,8 +26,13 @@ def join(children: Iterable[Html | str | int], separator: str = "") -> Html:
 
 
 def breakable(text: str) -> Html:
-    """Text that may be broken behind colons, commas and bars, as specs have them."""
-    return join(re.split(r"(?<=[:,|])(?=\S)", text), "<wbr>")
+    """Text that may be broken behind colons, commas, equals signs and bars, as specs have them."""
+    return join(re.split(r"(?<=[:,=|])(?=\S)", text), "<wbr>")
+
+
+def folded(summary: str, children: Iterable[Html | str]) -> Html:
+    """What is seen once it is asked for: a line to click, and what it opens."""
+    return tag("details", tag("summary", summary), *children)
 
 
 def tag(name: str, *children: Html | str | int, **attributes: str | int | bool | None) -> Html:

@@ -1,4 +1,7 @@
-"""The report's pictures: images, what was added to them, and what the networks make of both."""
+"""The report's pictures: images, what was added to them, and what the networks make of both.
+
+Beside each image stands one row an attack, with a column for each way of meeting it, so that rows can be compared.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,18 @@ from numpy.typing import NDArray
 from foolscope.attacks import Attack
 from foolscope.experiments.cells import PLAIN
 from foolscope.experiments.grid import norm_of, without_eps
-from foolscope.experiments.results import Results, Sample
+from foolscope.experiments.results import MODES, Results, Sample
 from foolscope.images import encode_png
-from foolscope.report.markup import Html, breakable, join, tag
+from foolscope.report.markup import Html, breakable, folded, join, tag
 from foolscope.report.words import NORM_SYMBOLS, Radii, class_name, counted, defense_name
+
+_OPEN = 1
+"""So many images of a group are seen at once; the others are folded."""
 
 _SMALL = 100
 """Images of fewer pixels a side are shown with visible pixels."""
+
+_WORDS = {"none": defense_name(PLAIN), "oblivious": "oblivious", "adaptive": "adaptive"}
 
 _MOST_PIXELS = 1_500_000
 """So many pixels the shown images have together at most, so that the page can be mailed."""
@@ -54,7 +62,8 @@ def _group(results: Results, title: str, chosen: Sequence[tuple[Sample, Attack]]
         if subjects and left < 0:
             break
         subjects.append(_subject(results, mine))
-    return join((tag("h3", title), *subjects))
+    first, rest = subjects[:_OPEN], subjects[_OPEN:]
+    return join((tag("h3", title), *first, folded(f"{counted(len(rest), 'more image')}", rest) if rest else ""))
 
 
 def _subject(results: Results, attacked: Sequence[tuple[Sample, Attack]]) -> Html:
@@ -62,41 +71,49 @@ def _subject(results: Results, attacked: Sequence[tuple[Sample, Attack]]) -> Htm
     samples = [sample for sample, _ in attacked]
     first = samples[0]
     name = class_name(results, first.label)
-    credit = results.about["data"].get("credits", {}).get(str(first.index))
-    title = [f"Image {first.index:,}: ", name]
+    credit = results.about["data"].get("credits", {}).get(str(results.place(first.index)))
+    title = [f"Image {results.place(first.index):,}: ", name]
     if credit:
         title += [" ", tag("span", credit, class_="credit")]
     small = max(first.image.shape[1:]) < _SMALL
-    order = list(dict.fromkeys(without_eps(attack) for _, attack in attacked))
-    attacked = sorted(attacked, key=lambda entry: order.index(without_eps(entry[1])))
-    plates = [_attacked(results, *entry, name) for entry in attacked]
-    body = (_original(results, samples, name), tag("div", *plates, class_="plates"))
+    body = (_original(results, samples, name), _grid(results, attacked, name))
     kind = "subject pixels" if small else "subject"
     return tag("section", tag("h4", *title), tag("div", *body, class_="display"), class_=kind)
 
 
+def _grid(results: Results, attacked: Sequence[tuple[Sample, Attack]], name: str) -> Html:
+    """A row an attack and a column a mode, the same for all images; without a defense the plates run on."""
+    modes = [mode for mode in MODES if mode in {_mode(sample) for sample in results.samples}]
+    cells: dict[tuple[str, str], list[Html]] = {}
+    for sample, by in attacked:
+        cells.setdefault((without_eps(by), _mode(sample)), []).append(_attacked(results, sample, by, name))
+    attacks = dict.fromkeys(without_eps(by) for _, by in attacked)
+    plates = [tag("div", *cells.get((attack, mode), ()), class_="cell") for attack in attacks for mode in modes]
+    return tag("div", *plates, class_="plates" if len(modes) == 1 else f"plates columns-{len(modes)}")
+
+
 def _original(results: Results, samples: Sequence[Sample], name: str) -> Html:
     merged = {victim: answer for sample in samples for victim, answer in sample.clean_predictions.items()}
-    picture = _picture(samples[0].image, f"Image {samples[0].index} as it is: {name}")
+    picture = _picture(samples[0].image, f"Image {results.place(samples[0].index)} as it is: {name}")
     return _plate("untouched", None, (picture,), results, merged, samples[0].label)
 
 
 def _attacked(results: Results, sample: Sample, by: Attack, name: str) -> Html:
-    what = f"{without_eps(by)}, {_mode(sample)}"
+    what, place = f"{without_eps(by)}, {_WORDS[_mode(sample)]}", results.place(sample.index)
     noise, factor = magnified(sample.image, sample.adversarial)
     told = f"noise {factor}" if factor else "nothing was added"
     pictures = (
-        _picture(noise, f"What {what}, adds to image {sample.index}: {told}, around gray"),
-        _picture(sample.adversarial, f"Image {sample.index} ({name}) after {what}"),
+        _picture(noise, f"What {what}, adds to image {place}: {told}, around gray"),
+        _picture(sample.adversarial, f"Image {place} ({name}) after {what}"),
     )
     return _plate(what, told, pictures, results, sample.predictions, sample.label)
 
 
 def _mode(sample: Sample) -> str:
-    """How the attack met a defense."""
+    """How the attack met a defense: one of `MODES`."""
     if sample.source:
         return "adaptive"
-    return "no defense" if PLAIN in sample.predictions else "oblivious"
+    return "none" if PLAIN in sample.predictions else "oblivious"
 
 
 def _plate(

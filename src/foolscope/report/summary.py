@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from foolscope.experiments.cells import PLAIN
 from foolscope.experiments.grid import norm_of
 from foolscope.experiments.results import Curve, Point, Results
 from foolscope.measure import Proportion
-from foolscope.report.markup import Html, join, tag
+from foolscope.report.markup import Html, breakable, join, tag
 from foolscope.report.tables import row, share, share_inline, table
 from foolscope.report.words import (
     NONE,
@@ -22,6 +23,7 @@ from foolscope.report.words import (
 )
 
 CHECKS = {
+    "chance": "the model is better than guessing",
     "probabilities": "the model returns logits, not probabilities",
     "random": "the model answers the same images the same way twice",
     "zero-gradient": "no image has a loss gradient of exactly zero",
@@ -40,7 +42,7 @@ def header(results: Results) -> Html:
         images = f"{data['images']:,} of {data['of']:,} images"
     facts = [
         f"{data['split']} split, {images}",
-        f"{counted(model['parameters'], 'parameter')}, weights: {model['weights'] or 'unknown'}",
+        f"{_parameters(model)}, weights: {model['weights'] or 'unknown'}",
         f"attacks: {listed([attack['name'] for attack in about['attacks']])}",
         f"defenses: {listed(about['defenses'])}" if about["defenses"] else "no defense",
     ]
@@ -66,9 +68,18 @@ def title(results: Results) -> str:
     return f"{model['spec'] or model['name']} on {data['spec']}: robustness audit"
 
 
+def _parameters(model: dict[str, Any]) -> str:
+    """'551,466 trained parameters and 896 averages of BatchNorm and other buffers: 552,362 together'."""
+    trained, buffers = model["parameters"], model.get("buffers", 0)
+    if not buffers:
+        return counted(trained, "parameter")
+    return f"{trained + buffers:,} parameters ({trained:,} trainable, {buffers:,} running averages and other buffers)"
+
+
 def summary(results: Results, norms: Sequence[Radii]) -> Html:
     """The numbers in plain English, and those of the defenses beside each other."""
     parts = [tag("p", *_plain_sentence(results, norms))]
+    parts += [tag("p", *_defense_sentence(results, norms, victim)) for victim in results.victims if victim != PLAIN]
     if len(results.victims) > 1:
         parts += [_glance(results, radii) for radii in norms]
         parts += [_unrestricted_glance(results)] if results.unrestricted else []
@@ -86,10 +97,8 @@ def _plain_sentence(results: Results, norms: Sequence[Radii]) -> list[Html | str
     for radii in norms:
         attacks = dict.fromkeys(curve.attack for curve in results.curves if curve.norm == radii.norm)
         worst = "the attack that is worst for it" if len(attacks) + len(free) > 1 else next(iter(attacks))
-        reach = f"ε = {radii.text(radii.reference)} in {NORM_SYMBOLS.get(radii.norm, radii.norm)}"
-        clauses.append(
-            (share_inline(_weakest(results, radii, PLAIN)), f" when each is changed by up to {reach} by {worst}")
-        )
+        told = f" when each is changed by up to {_reach(radii)} by {worst}"
+        clauses.append((share_inline(_weakest(results, radii, PLAIN)), told))
     if free:
         strongest = min(free, key=lambda found: found.outcome.accuracy.value)
         clauses.append((share_inline(strongest.outcome.accuracy), f" after {strongest.attack}, which has no radius"))
@@ -98,6 +107,50 @@ def _plain_sentence(results: Results, norms: Sequence[Radii]) -> list[Html | str
     for place, clause in enumerate(clauses, 1):
         parts += [" and " if place == len(clauses) else ", ", *clause]
     return [*parts, "."]
+
+
+def _defense_sentence(results: Results, norms: Sequence[Radii], victim: str) -> list[Html | str]:
+    """Behind the defense: clean, then at each norm's radius oblivious and adaptive, under the attack that leaves least.
+
+    Attacks without a radius come last.
+    """
+    groups = [(f"at {_reach(radii)}", _found(results, radii)) for radii in norms]
+    groups += [("without a radius", _found_free(results))] if results.unrestricted else []
+    parts: list[Html | str] = ["Behind ", breakable(victim), ": clean ", share_inline(results.clean_accuracy(victim))]
+    for where, found in groups:
+        separator = "; "
+        for mode in ("oblivious", "adaptive"):
+            shares = [entry[3] for entry in found if entry[:2] == (victim, mode)]
+            if shares:
+                lowest = min(shares, key=lambda accuracy: accuracy.value)
+                parts += [f"{separator}{mode} ", share_inline(lowest)]
+                separator = ", "
+        parts.append(f" {where}")
+    return [*parts, "."]
+
+
+def _reach(radii: Radii) -> str:
+    return f"ε = {radii.text(radii.reference)} in {NORM_SYMBOLS.get(radii.norm, radii.norm)}"
+
+
+_Found = tuple[str, str, str, Proportion]
+"""Defense, mode, attack and accuracy."""
+
+
+def _found(results: Results, radii: Radii) -> list[_Found]:
+    """What every attack of a norm leaves of every network at the reference radius."""
+    names = short_names(curve.attack for curve in results.curves if curve.norm == radii.norm)
+    return [
+        (curve.defense, curve.mode, names[curve.attack], point.accuracy)
+        for curve in results.curves
+        if curve.norm == radii.norm and (point := _at(curve, radii.reference))
+    ]
+
+
+def _found_free(results: Results) -> list[_Found]:
+    """The same of the attacks without a radius."""
+    names = short_names(found.attack for found in results.unrestricted)
+    return [(u.defense, u.mode, names[u.attack], u.outcome.accuracy) for u in results.unrestricted]
 
 
 def _at(curve: Curve, eps: float) -> Point | None:
@@ -115,22 +168,15 @@ def _weakest(results: Results, radii: Radii, victim: str) -> Proportion:
 
 def _glance(results: Results, radii: Radii) -> Html:
     """No attack, oblivious attack, adaptive attack, and the weakest of all, one row a network."""
-    names = short_names(curve.attack for curve in results.curves if curve.norm == radii.norm)
-    found = [
-        (curve.defense, curve.mode, names[curve.attack], point.accuracy)
-        for curve in results.curves
-        if curve.norm == radii.norm and (point := _at(curve, radii.reference))
-    ]
-    where = f"at ε = {radii.text(radii.reference)} in {NORM_SYMBOLS.get(radii.norm, radii.norm)}"
+    found = _found(results, radii)
     told = "Weakest: every image under the attack that is worst for it."
     weakest = [_weakest(results, radii, victim) for victim in results.victims]
-    return _beside(results, where, found, told, weakest)
+    return _beside(results, f"at {_reach(radii)}", found, told, weakest)
 
 
 def _unrestricted_glance(results: Results) -> Html:
     """The same for the attacks without a radius; the last column is the lowest of each row."""
-    names = short_names(found.attack for found in results.unrestricted)
-    found = [(u.defense, u.mode, names[u.attack], u.outcome.accuracy) for u in results.unrestricted]
+    found = _found_free(results)
     lowest = [
         min((entry[3] for entry in found if entry[0] == victim), key=lambda accuracy: accuracy.value)
         for victim in results.victims
@@ -138,9 +184,7 @@ def _unrestricted_glance(results: Results) -> Html:
     return _beside(results, "under attacks without a radius", found, "Lowest: of all of these.", lowest)
 
 
-def _beside(
-    results: Results, where: str, found: Sequence[tuple[str, str, str, Proportion]], told: str, last: list[Proportion]
-) -> Html:
+def _beside(results: Results, where: str, found: Sequence[_Found], told: str, last: list[Proportion]) -> Html:
     """One row a network.  `found` are defense, mode, attack and accuracy; `told` says what the `last` column is."""
     rows = []
     for victim, final in zip(results.victims, last, strict=True):

@@ -97,7 +97,7 @@ def test_files_that_cannot_be_read(program: Program, net: str, monkeypatch: pyte
 
 @pytest.mark.parametrize("out", ["text", "text/deeper"])
 def test_out_that_is_a_file(program: Program, net: str, out: str) -> None:
-    message = f"cannot write into {out}: text is a file, not a folder."
+    message = f"cannot write into {out}: text is a file, not a folder: name another --out."
     assert unchanged(program, *audit(net), "--out", out) == message
     assert unchanged(program, "demo", "--out", out) == message
     assert (
@@ -133,7 +133,7 @@ def test_no_space_for_images_and_weights(program: Program, net: str, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", full)
         message = unchanged(program, "attack", "fgsm:eps=0.1", "--data", "digits", "--limit", 2, "--model", net)
-        assert message == "no space left to write foolscope-attacked/00000.png; nothing was changed there."
+        assert message == "no space left to write foolscope-attacked/00044.png; nothing was changed there."
     train = ["train", "lenet", "--data", "digits", "--limit", "32", "--epochs", "1"]
     with monkeypatch.context() as patch:
         patch.setattr(torch, "save", full)
@@ -149,9 +149,39 @@ def test_no_space_for_images_and_weights(program: Program, net: str, monkeypatch
 
 def test_a_home_that_cannot_be_written(program: Program, net: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOOLSCOPE_HOME", str(Path("text").absolute()))
-    message = program.fails(*audit(net))
-    assert message.startswith(f"cannot write {Path('text').absolute()}/store/")
-    assert message.endswith(": Not a directory.")
+    place = Path("text").absolute()
+    message = (
+        f"cannot write into {place}: {place} is a file, not a folder: set FOOLSCOPE_HOME to a folder that can be "
+        "written."
+    )
+    assert program.fails(*audit(net)) == message
+    assert program.fails("train", "lenet", "--data", "digits", "--limit", 32, "--epochs", 1) == message
+    assert not Path("foolscope-reports").exists()
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="there is no /proc")
+@pytest.mark.parametrize(
+    ("arguments", "place"),
+    [
+        (audit("lenet", "digits", "--out", "/proc/nope"), "/proc/nope"),
+        (["demo", "--out", "/proc/nope"], "/proc/nope"),
+        (
+            ["train", "lenet", "--data", "digits", "--limit", "32", "--epochs", "1", "--out", "/proc/x.safetensors"],
+            "/proc",
+        ),
+        (["attack", "fgsm:eps=0.1", "--data", "digits", "--model", "lenet", "--out", "/proc/nope"], "/proc/nope"),
+        (["filter", "juno", "text", "--out", "/proc/nope"], "/proc/nope"),
+        (["evolve", "lenet", "--data", "digits", "--out", "/proc/nope"], "/proc/nope"),
+        (["detector", "lenet", "--data", "digits", "--out", "/proc/nope/d.json"], "/proc/nope"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_place_that_cannot_be_written_is_told_before_the_work(
+    program: Program, arguments: list[str], place: str
+) -> None:
+    message = unchanged(program, *arguments)
+    assert message.startswith(f"cannot write into {place}: no file can be made in /proc (")
+    assert message.endswith("): name another --out.")
 
 
 @pytest.mark.parametrize("how", ["--offline", "FOOLSCOPE_OFFLINE"])

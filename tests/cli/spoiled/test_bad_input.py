@@ -137,7 +137,6 @@ def test_a_device_that_is_not_there(program: Program) -> None:
             "input[1, 1, 28, 28] to have 3 channels, but got 1 channels instead",
         ),
         ("three", "digits has 10 classes, but Sequential gives 3 logits."),
-        ("detached", "Net gives no gradients: its output does not depend on autograd."),
         ("number", "py:nets:number must return a torch.nn.Module, got int."),
         ("fails", "py:nets:fails fails: ValueError: no luck."),
     ],
