@@ -298,7 +298,9 @@ def test_classes_are_matched_by_name(tmp_path: Path) -> None:
 
 def test_a_black_box_is_not_attacked_by_gradients(tmp_path: Path) -> None:
     model = Classifier(Linear(), name="box", input_shape=(1, 28, 28), num_classes=10, differentiable=False)
-    with pytest.raises(SpecError, match=r"^box gives no gradients: fgsm, pgd:steps=2 cannot attack it; filter:chain=agv-b can\.$"):
+    with pytest.raises(
+        SpecError, match=r"^box gives no gradients: fgsm, pgd:steps=2 cannot attack it; filter:chain=agv-b can\.$"
+    ):
         audit(model, digits(4), ["fgsm", "pgd:steps=2"], store=Store(tmp_path))
 
 

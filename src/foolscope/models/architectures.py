@@ -237,7 +237,9 @@ class CifarCNNModel(OwnModel):
 
     name: ClassVar[str] = "cifar-cnn"
     example: ClassVar[str] = "cifar-cnn:weights=cifar10"
-    summary: ClassVar[str] = "the report's six convolutions for CIFAR-10, 552,362 parameters, 551,466 trainable; 32 x 32"
+    summary: ClassVar[str] = (
+        "the report's six convolutions for CIFAR-10, 552,362 parameters, 551,466 trainable; 32 x 32"
+    )
     source: ClassVar[str] = "Fig. 19 of the report on interpreting adversarial attacks"
     default_data: ClassVar[str] = "cifar10"
     default_shape: ClassVar[tuple[int, int, int]] = (3, 32, 32)
