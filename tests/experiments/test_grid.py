@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foolscope.attacks import FGSM, PGD
+from foolscope.attacks import ATTACKS, FGSM, PGD
 from foolscope.errors import ParameterError, SpecError
 from foolscope.experiments.grid import (
     UNRESTRICTED,
@@ -156,7 +156,7 @@ def test_names_without_radii() -> None:
 @pytest.mark.parametrize(
     ("attacks", "eps", "message", "kind"),
     [
-        ([], {}, "no attack is given; there are fgm, fgsm, bim, pgd.", SpecError),
+        ([], {}, f"no attack is given; there are {', '.join(ATTACKS)}.", SpecError),
         (["fgsm", "fgsm"], {}, "the attack 'fgsm' is given twice.", SpecError),
         (
             ["fgsm:eps=0.1", "fgsm:eps=0.2"],
