@@ -19,6 +19,7 @@ from tests.experiments.evolving import pictures
 from tests.support import ROOT
 
 MODEL = "py:tests.experiments.evolving:brightness"
+OTHER = "py:tests.experiments.evolving:reddish"
 SMALL = ("--filters", 2, "--population", 4, "--epochs", 1, "--batch", 12, "--images", 24, "--held-out", 20)
 DETECTOR = ("--detector", "fs:squeezers=bits:depth=2")
 
@@ -30,7 +31,7 @@ def data(tmp_path: Path) -> str:
 
 def test_prints_the_front_and_writes_the_folder(program: Program, data: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    outcome = program("evolve", MODEL, "--data", data, *SMALL, *DETECTOR, "--transfer", MODEL, "--out", out)
+    outcome = program("evolve", MODEL, "--data", data, *SMALL, *DETECTOR, "--transfer", OTHER, "--out", out)
     assert outcome.code == 0
     assert outcome.err.endswith(f"Report: {out / 'report.html'}\n")
     content = json.loads((out / "evolution.json").read_text())
@@ -49,7 +50,7 @@ def test_prints_the_front_and_writes_the_folder(program: Program, data: str, tmp
 def test_json_is_the_folders_and_its_command_repeats_it(
     program: Program, data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = (*SMALL, "--also", MODEL, "--seed", 3, "--max-linf", 0.4, "--several", "mean", "--against", "prediction")
+    options = (*SMALL, "--also", OTHER, "--seed", 3, "--max-linf", 0.4, "--several", "mean", "--against", "prediction")
     first = program("evolve", MODEL, "--data", data, *options, "--json", "--out", tmp_path / "a")
     assert first.json == json.loads((tmp_path / "a" / "evolution.json").read_text())
     assert first.json["about"]["settings"]["max_linf"] == 0.4

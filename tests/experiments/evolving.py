@@ -32,6 +32,11 @@ def brightness() -> nn.Module:
     return Brightness()
 
 
+def reddish() -> nn.Module:
+    """What `py:tests.experiments.evolving:reddish` names."""
+    return Brightness(0.48, red=2.0)
+
+
 def pictures(folder: Path, count: int = 48, side: int = 12) -> str:
     """A folder of noisy pictures in two classes, as a spec."""
     noise = np.random.default_rng(5)

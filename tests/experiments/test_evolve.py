@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import foolscope as fs
+from foolscope.attacks.agv import color_difference
 from foolscope.data import load_data
 from foolscope.errors import Cancelled, CorruptError, InputError, ParameterError, SpecError
 from foolscope.experiments import Evolved, EvolveProgress, Store, evolve
@@ -158,7 +159,14 @@ def test_another_search_in_the_folder_is_refused_by_its_first_difference(tmp_pat
     with pytest.raises(InputError) as error:
         evolve(Brightness(0.51), data, folder=folder, store=store, **SMALL)
     assert str(error.value) == f"{path}: the saved search was against other models. {end}"
-    for damage in ("", "{}", "[1]", path.read_text()[:-200], path.read_text().replace('"generator"', '"other"')):
+    for damage in (
+        "",
+        "{}",
+        "[" * 100_000,
+        "[1]",
+        path.read_text()[:-200],
+        path.read_text().replace('"generator"', '"other"'),
+    ):
         path.write_text(damage)
         with pytest.raises(CorruptError) as damaged:
             evolve(Brightness(), data, folder=folder, store=store, **SMALL)
@@ -194,10 +202,64 @@ def test_too_few_images_and_a_model_that_is_always_wrong_are_told(tmp_path: Path
         evolve(Wrong(), pictures(tmp_path / "p"), store=Store(tmp_path), **SMALL)
 
 
+def test_gray_images_are_searched_and_judged_without_chains_that_color(tmp_path: Path) -> None:
+    result = evolve(
+        digits_lenet(), "digits", store=Store(tmp_path), pool="gingham,juno,lark", **{**SMALL, "held_out": 8}
+    )
+    assert result.published == ()
+    assert result.sheet.shape[3] == 1
+    assert result.front
+
+
+def test_every_distance_that_is_minimized_is_judged(tmp_path: Path) -> None:
+    data = pictures(tmp_path / "p")
+    result = evolve(Brightness(), data, store=Store(tmp_path), objective="color,ssim", **SMALL)
+    assert list(result.front[0].distances) == ["linf", "l2", "ssim", "color"]
+    parts, _ = prepared(asked(data, models=(Brightness(),), images=24, held_out=20), None, True)
+    images = parts.held_out.images
+    found = color_difference(images, result.front[0].chain(images))
+    assert result.front[0].distances["color"].value == pytest.approx(float(found.mean()), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("models", "changed", "message"),
+    [
+        ([Brightness(), Brightness()], {}, "Brightness is named twice: name every model once."),
+        ([Brightness()], {"held_out": 1}, "leaves 1 images to judge on: at least 2 are needed."),
+    ],
+)
+def test_what_cannot_be_judged_is_told_before_the_search(
+    tmp_path: Path, models: list[Brightness], changed: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        evolve(models, pictures(tmp_path / "p"), store=Store(tmp_path), **{**SMALL, **changed})
+
+
+def test_a_threshold_that_calibration_would_replace_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="leave it out of --detector 'fs:threshold=1'"):
+        evolve(Brightness(), pictures(tmp_path / "p"), store=Store(tmp_path), detector="fs:threshold=1", **SMALL)
+
+
+def test_two_searches_do_not_write_into_one_folder(tmp_path: Path) -> None:
+    data, folder = pictures(tmp_path / "p"), tmp_path / "out"
+    other = tmp_path / "other"
+    evolve(Brightness(), data, folder=other, store=Store(tmp_path), seed=1, **SMALL)
+    begun = False
+
+    def interfere(progress: EvolveProgress) -> None:
+        nonlocal begun
+        if progress.done == 1 and not begun:
+            begun = True
+            (folder / NAME).write_bytes((other / NAME).read_bytes())
+
+    with pytest.raises(InputError, match="another search writes into this folder: name another one with --out"):
+        evolve(Brightness(), data, folder=folder, store=Store(tmp_path), watch=interfere, **SMALL)
+
+
 def test_the_python_that_it_tells_repeats_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOOLSCOPE_HOME", str(tmp_path))
-    spec = "py:tests.experiments.evolving:brightness"
-    result = fs.evolve(spec, pictures(tmp_path / "p"), detector=BITS, transfer=[spec], seed=3, mutation=0.25, **SMALL)
+    spec, other = (f"py:tests.experiments.evolving:{name}" for name in ("brightness", "reddish"))
+    result = fs.evolve(spec, pictures(tmp_path / "p"), detector=BITS, transfer=[other], seed=3, mutation=0.25, **SMALL)
     names: dict[str, Any] = {}
     exec(result.about["python"], names)
     assert comparable(names["evolved"]) == comparable(result)

@@ -85,7 +85,7 @@ def test_without_a_detector_the_chart_is_over_the_distance(found: Evolved) -> No
         return replace(result, about=about, clean=clean, front=front, published=())
 
     result = blind(found)
-    assert marks(result, "linf")[0].x[0] == 100 * found.front[0].distances["linf"].value
+    assert marks(result, "linf")[0].x[0] == found.front[0].distances["linf"].value
     text = Reader(evolution_page(result)).text
     assert not re.search("detect", text.split("How to repeat this")[0], re.IGNORECASE)
     assert "Detection" not in text
@@ -111,6 +111,16 @@ def test_of_many_chains_some_from_the_first_to_the_last_are_shown(found: Evolved
     assert shown_places(replace(found, front=found.front[:1])) == [0]
 
 
+def test_chains_beyond_the_limit_are_named(found: Evolved) -> None:
+    def told(limit: float) -> str:
+        settings = {**found.about["settings"], "max_linf": limit}
+        return Reader(evolution_page(replace(found, about={**found.about, "settings": settings}))).text
+
+    assert "was to be at most 1; on held-out images all chains keep it." in told(1.0)
+    everyone = ", ".join(str(place) for place in range(1, len(found.front) + 1))
+    assert f"was to be at most 0; on held-out images above it: {everyone}." in told(0.0)
+
+
 def test_large_images_become_tiles(found: Evolved) -> None:
     large = found.sheet.repeat(20, axis=1).repeat(10, axis=2)  # 240 x 120
     assert contact_sheet(replace(found, sheet=large)).shape[1] == 8 * (48 + 4) - 4
@@ -124,5 +134,7 @@ def test_folder_holds_page_numbers_sheet_and_chains(found: Evolved, tmp_path: Pa
     )
     with Image.open(tmp_path / "out" / "contact-sheet.png") as sheet:
         assert sheet.size == contact_sheet(found).shape[1::-1]
+    (tmp_path / "out" / "chains" / "99.json").write_text("of an earlier front")
+    write_evolution(found, tmp_path / "out")
     files = sorted((tmp_path / "out" / "chains").iterdir())
     assert [Chain.from_json(file.read_text()) for file in files] == [one.chain for one in found.front]

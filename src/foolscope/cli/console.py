@@ -70,6 +70,12 @@ def table(*columns: str, title: str | None = None) -> Table:
 @contextmanager
 def progress() -> Iterator[Progress]:
     """A progress display on stderr: a bar with the time left on a terminal, nothing moving elsewhere."""
+    with bar() as shown:
+        yield shown
+
+
+def bar() -> Progress:
+    """The bar of `progress`, not shown yet."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (
@@ -80,8 +86,7 @@ def progress() -> Iterator[Progress]:
         TimeRemainingColumn(),
     )
     console = stderr()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
-        yield shown
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def log_to_stderr() -> None:

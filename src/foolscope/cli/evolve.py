@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from foolscope.attacks.agv import Candidate
     from foolscope.experiments import Evolved, EvolveProgress
+
+_WIDE = 120
+"""Columns from which on the result shows the chains themselves."""
 
 _ROWS = 12
 """So many chains of the front the live table shows."""
@@ -61,7 +64,7 @@ def evolve(
     ] = "racing",
     images: Annotated[int, typer.Option("--images", help="Images to search on.", min=1)] = 200,
     held_out: Annotated[
-        int, typer.Option("--held-out", help="Images to judge on, none of them searched.", min=1)
+        int, typer.Option("--held-out", help="Images to judge on, none of them searched.", min=2)
     ] = 2000,
     out: Folder = None,
     seed: Seed = 0,
@@ -111,7 +114,7 @@ def evolve(
             several=several,
             max_linf=max_linf,
             strategy=strategy,
-            objective=objective or usual_objective(chosen),
+            objective=usual_objective(chosen) if objective is None else objective,
         )
     page = write_evolution(evolved, folder)
     if json:
@@ -127,13 +130,15 @@ def _display() -> Iterator[Callable[[EvolveProgress], None]]:
     from rich.console import Group
     from rich.live import Live
 
-    with console.progress() as shown, Live(console=shown.console, transient=True) as live:
-        task = shown.add_task("preparing", total=None)
+    shown = console.bar()
+    task = shown.add_task("preparing", total=None)
+    live = Live(shown, console=shown.console, transient=True)
 
-        def watch(progress: EvolveProgress) -> None:
-            shown.update(task, description=progress.label, completed=progress.done, total=progress.total)
-            live.update(Group(shown, _front_table(progress.front)))
+    def watch(progress: EvolveProgress) -> None:
+        shown.update(task, description=progress.label, completed=progress.done, total=progress.total)
+        live.update(Group(shown, _front_table(progress.front)))
 
+    with live if shown.console.is_terminal else nullcontext():
         yield watch
 
 
@@ -141,10 +146,11 @@ def _front_table(front: Sequence[Candidate]) -> Table:
     """What the search knows of its best chains, on its own images."""
     from foolscope.report.words import short_chain
 
-    made = console.table(">ASR %", ">detected %", ">linf", "chain", title="front so far, on the searched images")
+    flagged = [">detected %"] if front and front[0].detection is not None else []
+    made = console.table(">ASR %", *flagged, ">linf", "chain", title="front so far, on the searched images")
     for one in front[:_ROWS]:
-        detected = "" if one.detection is None else f"{100 * one.detection:.1f}"
-        made.add_row(f"{100 * one.asr:.1f}", detected, f"{one.distances['linf']:.3f}", short_chain(one.chain))
+        shares = [f"{100 * share:.1f}" for share in (one.asr, one.detection) if share is not None]
+        made.add_row(*shares, f"{one.distances['linf']:.3f}", short_chain(one.chain))
     return made
 
 
@@ -156,15 +162,17 @@ def _print_front(evolved: Evolved) -> None:
     out = console.stdout()
     out.print(f"{clean.model} on {about['data']['spec']}: {len(evolved.front)} chains", style="bold", markup=False)
     others = [seen.model for seen in evolved.front[0].judged[1:]]
-    heads = [">ASR %", ">of predictions %", ">detected %", ">linf", *(f">ASR % on {name}" for name in others)]
-    made = console.table("", *heads, "chain", title=f"on {clean.accuracy.trials:,} images that the search never saw")
+    flagged = [] if clean.detection is None else [">detected %"]
+    heads = [">ASR %", ">of predictions %", *flagged, ">linf", *(f">ASR % on {name}" for name in others)]
+    wide = ["chain"] if out.width >= _WIDE else []
+    made = console.table("", *heads, *wide, title=f"on {clean.accuracy.trials:,} images that the search never saw")
     for place, found in enumerate((*evolved.front, *evolved.published), start=1):
         seen, *rest = found.judged
         name = found.chain.title or str(place)
         shares = (seen.asr, seen.asr_clean, seen.detection)
-        cells = ["" if share is None else f"{100 * share.value:.1f}" for share in shares]
+        cells = [f"{100 * share.value:.1f}" for share in shares if share is not None]
         cells += [f"{found.distances['linf'].value:.3f}", *(f"{100 * one.asr.value:.1f}" for one in rest)]
-        made.add_row(name, *cells, short_chain(found.chain))
+        made.add_row(name, *cells, *([short_chain(found.chain)] if wide else []))
     out.print(made)
     if clean.detection is not None:
         out.print(f"of the untouched images the detector flags {100 * clean.detection.value:.1f} %", style="dim")

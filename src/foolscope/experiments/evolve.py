@@ -83,10 +83,10 @@ def evolve(
     parts, witnesses = prepared(asked, device, offline)
     search = _searched(chosen, witnesses[: len(models)], parts.searched, seed, folder, watch)
     front = search.front().candidates
-    judge = HeldOut(parts.held_out, witnesses, store or Store(home() / "store"))
+    judge = HeldOut(parts.held_out, witnesses, store or Store(home() / "store"), chosen.distances)
     found: list[Found] = []
     judged: list[tuple[Chain, Candidate | None]] = [(one.chain, one) for one in front]
-    judged += [(AGV_A, None), (AGV_B, None)]
+    judged += [(chain, None) for chain in _published(parts.held_out)]
     for place, (chain, candidate) in enumerate(judged):
         if watch:
             label = f"judging chain {place + 1} of {len(judged)} on held-out images"
@@ -102,6 +102,12 @@ def evolve(
         sheet=sheet.pixels.copy(),
         sheet_labels=tuple(sheet.label_name(label) for label in sheet.labels.tolist()),
     )
+
+
+def _published(data: ImageSet) -> list[Chain]:
+    """The thesis' chains, as far as they can be applied to such images."""
+    gray = data.task.input_shape[0] == 1
+    return [chain for chain in (AGV_A, AGV_B) if not gray or all(item.takes_gray for item in chain.filters)]
 
 
 def _settings(values: dict[str, Any]) -> Settings:

@@ -14,7 +14,7 @@ from torch import nn
 
 from foolscope.data import ImageSet, load_data, parse_data
 from foolscope.defenses.detector import CalibratedDetector, parse_detector
-from foolscope.errors import InputError
+from foolscope.errors import InputError, SpecError
 from foolscope.experiments.held_out import Witness
 from foolscope.models import load_model
 from foolscope.models.engine import Engine
@@ -59,6 +59,8 @@ def prepared(asked: Asked, device: str | None, offline: bool) -> tuple[Images, l
         for one in (*asked.models, *asked.transfer)
     ]
     aligned = Images(**{name: part.aligned_to(networks[0]) for name, part in vars(parts).items()})
+    if len(aligned.held_out) < 2:
+        raise InputError(f"{asked.data} leaves {len(aligned.held_out)} images to judge on: at least 2 are needed.")
     witnesses = []
     for place, network in enumerate(networks):
         aligned.searched.check_against(network)
@@ -66,6 +68,9 @@ def prepared(asked: Asked, device: str | None, offline: bool) -> tuple[Images, l
         role = "searched" if place < len(asked.models) else "transfer"
         fitted = _calibrated(asked.detector, engine, aligned.calibration)
         witnesses.append(Witness.of(engine.info.name, role, engine, fitted))
+    for place, one in enumerate(witnesses):
+        if one.digest in [other.digest for other in witnesses[:place]]:
+            raise InputError(f"{one.name} is named twice: name every model once.")
     return aligned, witnesses
 
 
@@ -90,4 +95,9 @@ def _parts(asked: Asked, offline: bool) -> Images:
 
 
 def _calibrated(detector: str | None, engine: Engine, clean: ImageSet) -> CalibratedDetector | None:
-    return parse_detector(detector).calibrate(engine, clean.images, FALSE_POSITIVES) if detector else None
+    if detector is None:
+        return None
+    chosen = parse_detector(detector)
+    if chosen.threshold is not None:
+        raise SpecError(f"calibrating finds the threshold: leave it out of --detector '{detector}'.")
+    return chosen.calibrate(engine, clean.images, FALSE_POSITIVES)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from foolscope.attacks.agv import Candidate
+from foolscope.attacks.agv import DISTANCES, Candidate
 from foolscope.data import ImageSet
 from foolscope.defenses.detector import CalibratedDetector
 from foolscope.experiments.cells import block_rows
@@ -22,7 +22,8 @@ from foolscope.measure import Proportion, accuracy, distances, mean_interval
 from foolscope.models.engine import Engine
 from foolscope.models.fingerprint import model_digest
 
-DISTANCES = ("linf", "l2", "ssim")
+USUAL = ("linf", "l2", "ssim")
+"""The distances that are always judged; `ssim` is the similarity itself."""
 
 NDArrays = dict[str, NDArray[Any]]
 
@@ -47,10 +48,13 @@ class Witness:
 
 
 class HeldOut:
-    """Judges chains on `data`; finished cells are kept in `store`."""
+    """Judges chains on `data`, with `distances` beside the usual ones; finished cells are kept in `store`."""
 
-    def __init__(self, data: ImageSet, witnesses: Sequence[Witness], store: Store) -> None:
+    def __init__(
+        self, data: ImageSet, witnesses: Sequence[Witness], store: Store, distances: Sequence[str] = ()
+    ) -> None:
         self.data, self.witnesses, self.store = data, tuple(witnesses), store
+        self.others = tuple(name for name in distances if name not in USUAL and name in DISTANCES)
         self.blocks = [data.rows(rows) for rows in block_rows(data)]
         self._clean = [self._everywhere(None, witness) for witness in self.witnesses]
 
@@ -74,7 +78,7 @@ class HeldOut:
         return Found(
             chain=chain,
             searched=_searched(candidate),
-            distances={name: mean_interval(torch.from_numpy(seen[0][name])) for name in DISTANCES},
+            distances={name: mean_interval(torch.from_numpy(seen[0][name])) for name in (*USUAL, *self.others)},
             judged=tuple(_judged(witness, clean, filtered) for witness, clean, filtered in threes),
         )
 
@@ -89,10 +93,11 @@ class HeldOut:
             "model": witness.digest,
             "data": block.digest,
             "detector": witness.detector and witness.detector.detector.spec(),
+            "distances": [*USUAL, *self.others],
         }
         if (cell := self.store.load(spec)) is not None:
             return cell.arrays
-        arrays = _filtered(chain, witness, block)
+        arrays = _filtered(chain, witness, block, self.others)
         self.store.save(spec, arrays, {})
         return arrays
 
@@ -104,7 +109,7 @@ def _searched(candidate: Candidate | None) -> Searched | None:
     return Searched(**{name: getattr(candidate, name) for name in names})
 
 
-def _filtered(chain: Chain | None, witness: Witness, block: ImageSet) -> NDArrays:
+def _filtered(chain: Chain | None, witness: Witness, block: ImageSet, others: Sequence[str]) -> NDArrays:
     """The arrays of a cell: predictions on filtered images and on what 8 bits keep of them, scores, distances."""
     images, engine = block.images, witness.engine
     filtered = images if chain is None else chain(images)
@@ -115,7 +120,8 @@ def _filtered(chain: Chain | None, witness: Witness, block: ImageSet) -> NDArray
     if chain is not None:
         arrays["prediction_saved"] = engine.predict(quantize(filtered))
         far = distances(images, filtered)
-        arrays |= {name: getattr(far, name) for name in DISTANCES}
+        arrays |= {name: getattr(far, name) for name in USUAL}
+        arrays |= {name: DISTANCES[name](images, filtered) for name in others}
     return {name: value.numpy() for name, value in arrays.items()}
 
 

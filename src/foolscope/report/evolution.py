@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from foolscope.experiments.evolved import Evolved, Found, Judged
-from foolscope.experiments.held_out import DISTANCES
 from foolscope.filters import Chain
 from foolscope.report.evolution_figures import STRIP_WIDTH, front_chart, growth_chart, shown_places, strip_png
 from foolscope.report.figures import Styles
@@ -15,6 +14,7 @@ from foolscope.report.html import document, drawn_twice
 from foolscope.report.markup import Html, breakable, join, tag
 from foolscope.report.tables import row, share, share_inline, table
 from foolscope.report.words import counted, number, percent, short_chain
+from foolscope.spec import format_value
 
 _RARELY = 0.05
 """The detection rate up to which a chain is called rarely detected."""
@@ -24,8 +24,8 @@ TERMS = {
     "It counts against the true label.",
     "Prediction changed": "The attack success against the clean prediction: the share of all images whose prediction "
     "is another than untouched, as the thesis counts.",
-    "Detection": "The share of all filtered images that the detector takes for adversarial. Its threshold lets 5 % of "
-    "clean images through as false alarms, on images of their own.",
+    "Detection": "The share of all filtered images that the detector takes for adversarial. Its threshold lets it "
+    "flag 5 % of the clean images that it was calibrated on.",
     "Front": "Chains that no other found is better than in everything that the search minimized. The search knew its "
     "own images only: on those held out a chain of the front may be worse than another.",
     "Hypervolume": "The share of the unit cube of everything that the search minimized that the front dominates, on "
@@ -67,11 +67,17 @@ def _facts(evolved: Evolved) -> Html:
     about, settings = evolved.about, evolved.about["settings"]
     lines = [
         f"searched on {_part(about, 'searched')}; judged on {_part(about, 'held_out')}, none of them searched",
+        *([f"detectors calibrated on {_calibration(about)}"] if _detects(evolved) else []),
         f"chains of {counted(settings['filters'], 'filter')}, population {settings['population']}, "
         f"{counted(settings['epochs'], 'epoch')}, strategy {settings['strategy']}",
         f"minimized: 1 - attack success, {', '.join(about['objectives'])}",
     ]
     return join(lines, tag("br"))
+
+
+def _calibration(about: dict[str, Any]) -> str:
+    same = about["data"]["calibration"]["digest"] == about["data"]["searched"]["digest"]
+    return "the searched images" if same else f"{_part(about, 'calibration')}, which are neither"
 
 
 def _part(about: dict[str, Any], name: str) -> str:
@@ -89,7 +95,19 @@ def _summary(evolved: Evolved) -> Html:
         if chosen is not best:
             subject = f"The strongest that the detector flags on at most {100 * _RARELY:g} % of the images"
             sentences.append(_sentence(subject, chosen, evolved))
-    return tag("section", tag("h2", "Summary"), *(tag("p", *parts) for parts in sentences), class_="summary")
+    return tag(
+        "section", tag("h2", "Summary"), *(tag("p", *parts) for parts in sentences), *_over(evolved), class_="summary"
+    )
+
+
+def _over(evolved: Evolved) -> list[Html]:
+    """Which chains move held-out images further than the search was allowed."""
+    limit = evolved.about["settings"]["max_linf"]
+    if limit is None:
+        return []
+    over = [str(place) for place, one in enumerate(evolved.front, start=1) if one.distances["linf"].value > limit]
+    told = f"above it: {', '.join(over)}" if over else "all chains keep it"
+    return [tag("p", f"The mean ℓ∞ was to be at most {format_value(limit)}; on held-out images {told}.", class_="note")]
 
 
 def _sentence(subject: str, found: Found, evolved: Evolved) -> list[Html | str]:
@@ -98,7 +116,7 @@ def _sentence(subject: str, found: Found, evolved: Evolved) -> list[Html | str]:
     parts.append(" of the held-out images that it classifies right untouched")
     if seen.detection:
         parts += ["; the detector flags ", share_inline(seen.detection), " of the filtered images"]
-    return [*parts, f". It moves an image by {number(found.distances['linf'].value)} in ℓ∞ on the mean."]
+    return [*parts, f". It moves an image by {number(found.distances['linf'].value)} in ℓ∞ on average."]
 
 
 def _front_figures(evolved: Evolved, styles: Styles) -> list[Html]:
@@ -149,17 +167,21 @@ def _strip(evolved: Evolved, chain: Chain | None, title: Html | str, below: Html
 
 def _chain_table(evolved: Evolved) -> Html:
     detected = ["Detected"] if _detects(evolved) else []
-    heads = ["Chain", "Attack success", "Prediction changed", *detected, "ℓ∞", "ℓ2", "SSIM", "In 8 bits"]
+    names = [_SYMBOLS.get(name, name) for name in evolved.front[0].distances]
+    heads = ["Chain", "Attack success", "Prediction changed", *detected, *names, "In 8 bits"]
     rows = [_chain_row(str(place), found) for place, found in enumerate(evolved.front, start=1)]
     published = [_chain_row(found.chain.title, found) for found in evolved.published]
     caption = f"Chains on held-out images, as {evolved.clean[0].model} sees them; distances are means"
     return table(caption, heads, [rows, published], "dense")
 
 
+_SYMBOLS = {"linf": "ℓ∞", "l2": "ℓ2", "ssim": "SSIM", "color": "ΔE"}
+
+
 def _chain_row(name: str, found: Found) -> Html:
     seen = found.judged[0]
     shares = [share(value) for value in (seen.asr, seen.asr_clean, seen.detection) if value is not None]
-    return row(name, [*shares, *(number(found.distances[name].value) for name in DISTANCES), percent(seen.saved)])
+    return row(name, [*shares, *(number(mean.value) for mean in found.distances.values()), percent(seen.saved)])
 
 
 def _detects(evolved: Evolved) -> bool:

@@ -22,6 +22,8 @@ def write_evolution(evolved: Evolved, folder: Path | str) -> Path:
     """
     folder = Path(folder)
     write_json(folder / "evolution.json", evolution_json(evolved))
+    for old in (folder / "chains").glob("[0-9]*.json"):
+        old.unlink()  # of a front that was longer
     for place, found in enumerate(evolved.front, start=1):
         write_bytes(folder / "chains" / f"{place:02}.json", found.chain.to_json().encode())
     write_bytes(folder / "contact-sheet.png", sheet_png(evolved))

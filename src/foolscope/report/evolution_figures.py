@@ -36,7 +36,7 @@ def shown_places(evolved: Evolved) -> list[int]:
 
 @dataclass(frozen=True)
 class Mark:
-    """One chain in a chart of the front: both axes in percent, each with its 95 % interval."""
+    """One chain in a chart of the front: shares in percent, distances as they are, each with its 95 % interval."""
 
     name: str
     x: tuple[float, float, float]
@@ -59,7 +59,7 @@ def _mark(name: str, found: Found, across: str, published: bool) -> Mark:
     seen = found.judged[0]
     x = found.distances["linf"] if across == "linf" else seen.detection
     assert x is not None, "only where there is a detector"
-    return Mark(name, _percent(x), _percent(seen.asr), published)
+    return Mark(name, (x.value, x.low, x.high) if across == "linf" else _percent(x), _percent(seen.asr), published)
 
 
 def _percent(share: Proportion | Mean) -> tuple[float, float, float]:
@@ -79,7 +79,7 @@ def front_chart(evolved: Evolved, styles: Styles, *, across: str, width: int, he
             _draw_mark(axes, mark)
         _plain_axes(axes)
         axes.set_ylim(0, 100)
-        axes.set_xlim(left=0)
+        axes.set_xlim(left=-0.02 * axes.get_xlim()[1])
         axes.set_xlabel(_AXES[across], color=MUTED)
         axes.set_ylabel("attack success in %", color=MUTED)
         if clean is not None:
@@ -88,7 +88,7 @@ def front_chart(evolved: Evolved, styles: Styles, *, across: str, width: int, he
         return inline(figure, styles, label)
 
 
-_AXES = {"detection": "detection rate in %", "linf": "mean ℓ∞ distance in % of the range"}
+_AXES = {"detection": "detection rate in %", "linf": "mean ℓ∞ distance"}
 
 
 def _draw_mark(axes: Axes, mark: Mark) -> None:
@@ -120,7 +120,7 @@ def growth_chart(evolved: Evolved, styles: Styles, *, width: int, height: int, n
         _plain_axes(axes)
         axes.set_ylim(0, 1)
         axes.set_xlim(left=0)
-        axes.set_xlabel("queries in thousands (filtered images shown to a model)", color=MUTED)
+        axes.set_xlabel("queries in thousands", color=MUTED)
         axes.set_ylabel("hypervolume", color=MUTED)
         label = "Hypervolume of the front against queries; its numbers are in the table of steps."
         return inline(figure, styles, label)
