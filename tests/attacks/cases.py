@@ -16,7 +16,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from foolscope.attacks import AGV, BIM, FGM, FGSM, PGD, Attack, FilterAttack
+from foolscope.attacks import AGV, BIM, DDN, FGM, FGSM, FMN, PGD, Attack, CarliniWagner, DeepFool, FilterAttack
 from foolscope.data import load_data
 from foolscope.images import quantize
 from foolscope.models.training import Recipe, train
@@ -33,6 +33,10 @@ CASES: tuple[Attack, ...] = (
     *(PGD(eps=EPS[norm], norm=norm, steps=4) for norm in NORMS),
     *(PGD(eps=EPS[norm], norm=norm, steps=3, restarts=2, early_stop=False) for norm in NORMS),
     *(PGD(eps=EPS[norm], norm=norm, steps=3, random_start=False) for norm in NORMS),
+    *(DeepFool(norm=norm, steps=6) for norm in ("l2", "linf")),
+    *(CarliniWagner(norm=norm, searches=2, steps=5) for norm in ("l2", "linf")),
+    DDN(steps=6, refine=2),
+    *(FMN(norm=norm, steps=6, refine=2) for norm in ("l0", "l1", "l2", "linf")),
     FilterAttack(chain="juno:intensity=1.4|gingham:strength=0.6"),  # which take gray images too
     AGV(pool="gingham,juno,lark", filters=2, population=3, epochs=2, samples=2, generations=1, queries=12),
     AGV(pool="gingham,juno,lark", filters=2, population=3, epochs=1, samples=2, generations=1, early_stop=False),
@@ -60,8 +64,8 @@ def scaled(attack: Attack, factor: float) -> tuple[Attack, float]:
 
 
 def norm_of(attack: Attack) -> str:
-    """The norm of an attack's ball."""
-    return str(getattr(attack, "norm", "linf"))
+    """The norm of an attack's ball; the largest ball is one in linf where nothing bounds it."""
+    return str(getattr(attack, "norm", "linf")) if is_bounded(attack) else "linf"
 
 
 def is_random(attack: Attack) -> bool:

@@ -75,7 +75,8 @@ def test_every_registered_attack_and_norm_is_in_the_table() -> None:
 @given(problems(), st.floats(0.01, 3), st.booleans())
 def test_results_keep_the_contract(attack: Attack, problem: Problem, factor: float, targeted: bool) -> None:
     chosen, eps = scaled(attack, factor)
-    goal: Goal = Targeted((problem.labels + 1) % 4) if targeted else Untargeted(problem.labels)
+    reach = targeted and attack.takes_targets
+    goal: Goal = Targeted((problem.labels + 1) % 4) if reach else Untargeted(problem.labels)
     inputs = problem.images.clone(), goal.classes.clone()
     result = chosen(problem.model, problem.images, goal, rng=generator(problem.seed))
     check(attack, problem, goal, result, eps)

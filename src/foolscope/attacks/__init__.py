@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from foolscope.attacks.agv.per_image import AGV
 from foolscope.attacks.attack import Attack, AttackResult, Progress, Watch
+from foolscope.attacks.carlini_wagner import CarliniWagner
+from foolscope.attacks.ddn import DDN
+from foolscope.attacks.deepfool import DeepFool
 from foolscope.attacks.filter import FilterAttack
+from foolscope.attacks.fmn import FMN
 from foolscope.attacks.goal import Goal, Targeted, Untargeted
 from foolscope.attacks.gradient import BIM, FGM, FGSM, PGD
 from foolscope.registry import Registry
 from foolscope.spec import Spec, parse_spec
 
-ATTACKS: Registry[type[Attack]] = Registry(
-    "attack", "foolscope attacks", {attack.name: attack for attack in (FGM, FGSM, BIM, PGD, FilterAttack, AGV)}
-)
+_ALL: tuple[type[Attack], ...] = (FGM, FGSM, BIM, PGD, DeepFool, CarliniWagner, DDN, FMN, FilterAttack, AGV)
+
+ATTACKS: Registry[type[Attack]] = Registry("attack", "foolscope attacks", {attack.name: attack for attack in _ALL})
 
 
 def parse_attack(spec: str | Spec) -> Attack:
@@ -25,11 +29,15 @@ __all__ = [
     "AGV",
     "ATTACKS",
     "BIM",
+    "DDN",
     "FGM",
     "FGSM",
+    "FMN",
     "PGD",
     "Attack",
     "AttackResult",
+    "CarliniWagner",
+    "DeepFool",
     "FilterAttack",
     "Goal",
     "Progress",

@@ -107,6 +107,7 @@ class Attack(Parameters):
     summary: ClassVar[str]
     source: ClassVar[str]
     needs_gradients: ClassVar[bool] = True
+    takes_targets: ClassVar[bool] = True
 
     @property
     @abstractmethod

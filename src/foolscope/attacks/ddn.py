@@ -1,0 +1,79 @@
+"""DDN, the decoupled direction and norm attack (Rony et al. 2019, arXiv 1811.09600): nearest images in l2.
+
+    d      = d + a_t g / |g|                g = grad J(x + d), a_t from 1 to 0.01 along a cosine
+    radius = radius (1 - gamma) where x + d reaches the goal, else radius (1 + gamma)
+    d      = radius d / |d|                 then x + d is cut to the box [0, 1]
+
+The direction follows the cross-entropy's gradient and the radius the answers, so that no weight between the two has to
+be searched for.  The paper starts every image at radius 1.  Here it starts at what a linear model of the network says,
+because the radius moves by 5 % a step: from 1 to 0.15, as it is on CIFAR-10, takes 37 of 100 steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from foolscope.attacks.goal import Goal
+from foolscope.attacks.gradient import cross_entropy
+from foolscope.attacks.minimum_norm import MinimumNormAttack, Nearest, cosine, margin
+from foolscope.models.engine import Gradients
+from foolscope.norms import expand, l2
+from foolscope.spec import parameter
+
+_LAST_STEP = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class DDN(MinimumNormAttack):
+    """Decoupled Direction and Norm: a direction that gradients turn, and a radius that shrinks with every success."""
+
+    name: ClassVar[str] = "ddn"
+    summary: ClassVar[str] = "nearest image in l2: the radius shrinks with every success"
+    source: ClassVar[str] = "Rony et al. 2019, arXiv 1811.09600"
+
+    steps: int = parameter(100, "number of steps", low=1)
+    gamma: float = parameter(0.05, "share by which the radius changes in a step", low=0, high=0.5)
+    radius: float | None = parameter(None, "first radius (none: what a linear model says)", low=0)
+
+    @property
+    def passes(self) -> int:
+        return self.steps
+
+    def _search(self, nearest: Nearest) -> None:
+        places = nearest.standing
+        originals = nearest.block.images[places]
+        noise, radius = torch.zeros_like(originals), torch.zeros_like(nearest.distances[places])
+        for step in range(self.steps):
+            x = nearest.seen(originals + noise)
+            passed = nearest.gradients(x, places, cross_entropy)
+            reached, gradients = nearest.offer(places, x, passed.logits), passed.images
+            if step == 0:
+                moved = reached | gradients.flatten(1).any(1)
+                nearest.abandon(places[~moved], x[~moved])
+                radius = self._first_radius(nearest.goal(places), passed)[moved]
+                places, originals, noise = places[moved], originals[moved], noise[moved]
+                reached, gradients = reached[moved], gradients[moved]
+            nearest.report(step + 1, self.steps, places, passed.losses)
+            if len(places) == 0:
+                return
+            noise += cosine(1, _LAST_STEP, step, self.steps) * l2.steepest(gradients)
+            radius = radius * torch.where(reached, 1 - self.gamma, 1 + self.gamma)
+            noise = l2.steepest(noise) * expand(radius, noise)
+            noise = (originals + noise).clamp_(0, 1).sub_(originals)
+        nearest.abandon(places, x)
+
+    def _first_radius(self, goal: Goal, passed: Gradients) -> Tensor:
+        """Where a linear model of the network puts the boundary.
+
+        The cross-entropy's gradient is the margin's times 1 - p, with p the probability of the goal's class.
+        """
+        if self.radius is not None:
+            return torch.full_like(passed.losses, self.radius)
+        others = passed.logits.softmax(1).scatter(1, goal.classes[:, None], 0).sum(1)
+        slope = l2.length(passed.images) / others
+        estimate = margin(passed.logits, goal.classes).abs() / slope
+        return torch.where((estimate > 0) & estimate.isfinite(), estimate, 1.0)
