@@ -175,7 +175,18 @@ def test_color_images(program: Program) -> None:
 
 
 def test_an_interrupt_stops_with_130_and_the_same_command_goes_on(net: str, tmp_path: Path) -> None:
-    command = ["audit", net, "--data", "digits", "--attacks", "pgd:steps=2000", "--eps", "0.02:0.6:0.02", "--limit", "64"]
+    command = [
+        "audit",
+        net,
+        "--data",
+        "digits",
+        "--attacks",
+        "pgd:steps=2000",
+        "--eps",
+        "0.02:0.6:0.02",
+        "--limit",
+        "64",
+    ]
     environment = {**os.environ, "FOOLSCOPE_HOME": str(tmp_path / "home")}
     child = subprocess.Popen(
         [sys.executable, "-m", "foolscope", *command, "--out", str(tmp_path / "out")],
