@@ -7,10 +7,11 @@ import io
 import json
 import re
 from pathlib import Path
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.web.browser_tab import PHONE, Opener, Tab
 
@@ -132,6 +133,20 @@ def test_the_gallery_has_digits_for_the_network_that_reads_them(tab: Tab) -> Non
     expect(predict(page)).to_have_accessible_name("lenet sees 7")
 
 
+def test_a_preset_of_a_class_that_the_network_lacks_keeps_the_second_form_hidden(tab: Tab) -> None:
+    page = tab.open("/?image=photos-1")
+    dialog = predict(page)
+    expect(dialog.get_by_text("Not one of its classes", exact=True)).to_be_visible()
+    expect(dialog.get_by_text("espresso")).to_be_visible()
+    expect(dialog.get_by_role("group", name="What is it really?")).to_have_count(0)
+    dialog.get_by_role("button", name="Choose another").click()
+    expect(second_form(page)).to_have_count(0)
+    network(page, "lenet digits").check()
+    predict(page).get_by_role("button", name="Show handwritten digits").click()
+    expect(image(page, "7, digits-7")).to_be_visible()
+    expect(second_form(page)).to_have_count(0)
+
+
 # Uploads
 
 
@@ -152,6 +167,31 @@ def test_an_upload_has_the_ground_truth_that_is_chosen_among_the_top_three(tab: 
     with page.expect_response("**/api/v1/attack") as answer:
         run(page)
     assert answer.value.json()["truth"]["name"] == name
+
+
+def test_another_ground_truth_ends_the_attack_on_the_one_before(tab: Tab) -> None:
+    page = tab.open()
+    expect(image(page, "photos-0")).to_be_checked()
+    page.get_by_label("Image file").set_input_files({"name": "x.png", "mimeType": "image/png", "buffer": photograph()})
+    expect(image(page, "your image")).to_be_checked()
+    dialog = predict(page)
+    choices = dialog.get_by_role("group", name="What is it really?").get_by_role("radio")
+    expect(choices).to_have_count(3)
+    name = (choices.nth(1).get_attribute("aria-label") or "").split(",")[0]
+    dialog.get_by_role("button", name="Choose an attack").click()
+    page.get_by_text("More settings").click()
+    target = page.get_by_role("combobox", name="target")
+    target.select_option(name)
+    page.route("**/api/v1/attack", lambda route: None)  # no answer: the attack is under way
+    page.get_by_role("button", name="Run attack").click()
+    expect(page.get_by_role("button", name="Attacking")).to_be_visible()
+    with page.expect_event("requestfailed", lambda request: request.url.endswith("/attack")):
+        second_form(page).get_by_role("radio", name=name).check()
+    expect(target).to_have_value("")
+    page.unroute("**/api/v1/attack")
+    with page.expect_response("**/api/v1/attack") as answer:
+        run(page)
+    assert (answer.value.json()["truth"]["name"], answer.value.json()["target"]) == (name, None)
 
 
 @pytest.mark.parametrize("way", ["drop", "paste"])
@@ -229,13 +269,24 @@ def test_a_chain_is_composed_by_keyboard_and_kept(tab: Tab, tmp_path: Path) -> N
     titles = page.get_by_role("group", name="Chain of filters").get_by_role("radio")
     expect(titles.nth(2)).to_have_accessible_name(re.compile("cold evening"))
 
+    page.get_by_text("Import a chain").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Export", exact=True).click()
+    own = tmp_path / "other.json"
+    download.value.save_as(own)
+    page.get_by_label("Chain file").set_input_files(own)
+    expect(saved).to_have_count(2)
+    page.get_by_role("button", name="Delete", exact=True).click()
+    page.get_by_role("button", name="Delete for good").click()
+    expect(saved).to_have_count(1)
+    saved.check()
+
     with page.expect_download() as download:
         page.get_by_role("link", name="Export for the thesis").click()
     path = tmp_path / "winter.json"
     download.value.save_as(path)
     content = json.loads(path.read_text())
     assert content == {"filters": [0, 4], "params": [[0.99, 1.0], [1.0, 1.01]]}
-    page.get_by_text("Import a chain").click()
     page.get_by_label("Chain file").set_input_files(path)
     expect(page.get_by_role("radio", name="winter, clarendon → lark")).to_be_checked()
 
@@ -246,6 +297,20 @@ def test_a_chain_is_composed_by_keyboard_and_kept(tab: Tab, tmp_path: Path) -> N
     page.get_by_role("button", name="Delete for good").click()
     expect(page.get_by_role("radio", name="warm evening")).to_have_count(0)
     expect(page.get_by_role("radio", name="AGV-A")).to_be_checked()
+
+
+def test_a_chain_of_an_address_stays_as_it_is(tab: Tab) -> None:
+    """Amounts beyond the sliders' own range, and with all their digits."""
+    chain = "juno:strength=0.123456789,intensity=1.5|lark"
+    page = reach_second_form(tab, f"/?chain={chain}")
+    expect(page.get_by_role("radio", name="A chain of your own")).to_be_checked()
+    assert parse_qs(urlsplit(page.url).query)["chain"] == [chain]
+    intensity = page.get_by_role("slider", name="Intensity of juno, number 1")
+    intensity.press("ArrowLeft")
+    expect(intensity).to_have_attribute("aria-valuetext", "1.49")
+    tab.allow("422")
+    page.goto(f"{tab.server}/?chain=juno:intensity=99&step=seen")
+    expect(second_form(page).get_by_role("alert")).to_have_count(1)
 
 
 def test_filters_are_reordered_by_dragging(tab: Tab) -> None:
@@ -302,6 +367,37 @@ def test_a_gradient_attack_fools_the_network(tab: Tab, new_tab: Opener) -> None:
     expect(verdict).to_have_text(told)
     other = new_tab().open(page.url.removeprefix(tab.server))
     expect(other.get_by_text(told)).to_be_visible()
+
+
+def test_a_shared_link_waits_for_its_network(tab: Tab) -> None:
+    wanted = {"image": "photos-0", "step": "attacked", "label": "3", "chain": "agv-b", "seed": "7"}
+
+    def asked_for() -> dict[str, str]:
+        return dict(parse_qsl(urlsplit(tab.page.url).query)) | {"attack": "", "model": ""}
+
+    page = tab.open(f"/?{urlencode({'model': 'torchvision:vgg19', **wanted})}")
+    expect(page.get_by_role("button", name="Predict")).to_have_accessible_description(re.compile("downloaded first"))
+    expect(image(page, "photos-0")).to_be_checked()
+    assert wanted.items() <= asked_for().items()
+
+    waiting = True
+
+    def listed(route: Route) -> None:
+        answer = route.fetch()
+        found = answer.json()
+        for one in found["models"]:
+            if one["model"] == "resnet20" and waiting:
+                one |= {"state": "loading", "detail": "reading the weights", "loaded": False}
+        route.fulfill(response=answer, json=found)
+
+    page.route("**/api/v1/models", listed)
+    page.goto(f"{tab.server}/?{urlencode({'model': 'resnet20', **wanted})}")
+    expect(page.get_by_role("button", name="Predict")).to_have_accessible_description("This network is being loaded.")
+    assert wanted.items() <= asked_for().items()
+    waiting = False
+    expect(page.get_by_role("heading", name="Take it with you")).to_be_visible()
+    expect(page.get_by_role("radio", name="AGV-B")).to_be_checked()
+    assert wanted.items() <= asked_for().items()
 
 
 def test_a_parameter_out_of_range_is_explained_in_place(tab: Tab) -> None:
@@ -398,6 +494,11 @@ def test_a_phone_shows_everything_without_scrolling_sideways(new_tab: Opener, sc
         assert page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
 
     fits()
+    chosen = page.get_by_role("img", name="The chosen image").bounding_box()
+    button = page.get_by_role("button", name="Predict").bounding_box()
+    assert chosen
+    assert button
+    assert chosen["y"] + chosen["height"] <= button["y"]
     dialog = predict(page)
     fits()
     tab.keep(f"lab-phone-{scheme}")
@@ -406,8 +507,16 @@ def test_a_phone_shows_everything_without_scrolling_sideways(new_tab: Opener, sc
     page.get_by_role("radio", name="A chain of your own").check()
     page.get_by_role("button", name="Add juno").click()
     fits()
-    run(page)
+    result = run(page)
     fits()
+    edges = [
+        result.get_by_role("list", name=name).bounding_box() for name in ("Top 3 classes after", "Top 3 classes before")
+    ]
+    whole = result.bounding_box()
+    assert whole
+    for edge in edges:
+        assert edge
+        assert edge["x"] + edge["width"] <= whole["x"] + whole["width"]
 
 
 def test_the_dark_page_is_dark_and_readable(new_tab: Opener) -> None:
@@ -438,6 +547,14 @@ def test_an_unknown_network_in_the_address_is_named(tab: Tab) -> None:
     page = tab.open("/?model=nonesuch")
     expect(page.get_by_text("This server offers no network 'nonesuch'.")).to_be_visible()
     expect(network(page, "resnet20, CIFAR-10")).to_be_checked()
+
+
+def test_what_an_address_cannot_mean_is_told(tab: Tab) -> None:
+    page = tab.open("/?attack=nonesuch:eps=1&step=over&seed=x&chain=agv-z&squeeze=jpeg&color=red")
+    line = "This address asks for what is not here: attack=nonesuch:eps=1, step=over, seed=x, chain=agv-z, color=red."
+    expect(page.get_by_role("alert")).to_have_text(line)
+    image(page, "photos-2").check()
+    expect(page.get_by_role("alert")).to_have_count(0)
 
 
 def test_an_image_that_is_gone_is_named(tab: Tab) -> None:

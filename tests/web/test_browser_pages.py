@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, expect
 
 from foolscope.web.settings import Settings
 from tests.web.browser_tab import PHONE, Opener, Tab
@@ -23,7 +23,8 @@ def job(state: str, **more: Any) -> dict[str, Any]:
     return {
         "id": "0" * 20, "kind": "evolve", "title": "resnet20 on photographs", "state": state,
         "created": "2026-01-01T12:00:00+00:00", "ended": None, "error": None, "page": None, "progress": None,
-        "asked": {"kind": "evolve", "model": "resnet20", "data": "photos"},
+        "asked": {"kind": "evolve", "model": "resnet20:weights=cifar10", "data": "photos", "images": 8, "held_out": 9},
+        "reproduce": None,
     } | more  # fmt: skip
 
 
@@ -42,6 +43,11 @@ def test_defend_squeezes_the_original_and_the_attacked_image(tab: Tab) -> None:
         part = page.get_by_role("group", name=f"{title}, squeezed")
         expect(part.get_by_role("list").get_by_role("listitem")).to_have_count(3)
         expect(part.get_by_role("status")).to_have_text(re.compile("^(Right|Wrong): "))
+    expect(page.get_by_text("attacked by pgd:eps=8/255,steps=10.")).to_be_visible()
+    part = page.get_by_role("group", name="Attacked, squeezed")
+    part.get_by_text("Repeat: attacked, squeezed").click()
+    expect(part.get_by_label("Python")).to_contain_text("parse_defense('jpeg:quality=30')")
+    expect(part.get_by_text("Made with ")).to_contain_text("torch ")
     expect(page.get_by_role("slider", name="JPEG quality, value")).to_have_value("30")
     expect(page.get_by_role("img", name=re.compile("Detector's score"))).to_have_count(2)
     page.get_by_role("checkbox", name="JPEG quality").uncheck()
@@ -53,11 +59,9 @@ def test_defend_squeezes_the_original_and_the_attacked_image(tab: Tab) -> None:
 def start_audit(page: Page, limit: int) -> None:
     page.get_by_role("button", name="New audit").click()
     form = page.get_by_role("form", name="New audit")
-    form.get_by_role("combobox", name="network").select_option("lenet:weights=digits")
+    expect(form.get_by_role("combobox", name="network")).to_have_value("lenet:weights=digits")
     expect(form.get_by_role("combobox", name="images")).to_have_value("digits")
     form.get_by_role("spinbutton", name="how many").fill(str(limit))
-    form.get_by_role("checkbox", name="pgd").uncheck()
-    form.get_by_role("checkbox", name="jpeg").uncheck()
     form.get_by_role("textbox", name="radii").fill("0.1")
     form.get_by_role("button", name="Start the audit").click()
 
@@ -67,14 +71,22 @@ def test_an_audit_runs_and_its_report_opens_in_place(tab: Tab) -> None:
     start_audit(page, 16)
     audits = page.get_by_role("list", name="Audits")
     done = audits.get_by_role("listitem").filter(has=page.get_by_text("done", exact=True))
-    expect(done).to_have_count(1, timeout=60_000)
-    done.get_by_role("button", name="lenet:weights=digits on digits", exact=True).click()
+    expect(done).to_have_count(1, timeout=120_000)
+    done.get_by_role(
+        "button", name=re.compile("^lenet:weights=digits on digits: fgsm, pgd; eps 0.1; .*16 images")
+    ).click()
     report = page.frame_locator("iframe")
     expect(report.get_by_role("heading", level=1)).to_contain_text("lenet")
     tab.keep("lab-report")
     page.reload()
     expect(report.get_by_role("heading", level=1)).to_contain_text("lenet")
+    page.get_by_text("Repeat this audit").click()
+    expect(page.get_by_label("Command line")).to_contain_text("foolscope audit lenet:weights=digits")
     done.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Keep").click()
+    expect(done).to_have_count(1)
+    done.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Delete with its report").click()
     expect(audits.get_by_role("listitem")).to_have_count(0)
 
 
@@ -88,8 +100,9 @@ def test_an_audit_is_stopped_reloaded_and_resumed(tab: Tab) -> None:
     expect(row.get_by_text("stopped")).to_be_visible(timeout=30_000)
     page.reload()
     row.get_by_role("button", name="Resume").click()
-    expect(row.get_by_text("done", exact=True)).to_be_visible(timeout=60_000)
+    expect(row.get_by_text("done", exact=True)).to_be_visible(timeout=120_000)
     row.get_by_role("button", name="Delete").click()
+    row.get_by_role("button", name="Delete with its report").click()
 
 
 def test_an_audit_that_is_refused_says_why(tab: Tab) -> None:
@@ -100,6 +113,10 @@ def test_an_audit_that_is_refused_says_why(tab: Tab) -> None:
     form.get_by_role("textbox", name="radii").fill("much")
     form.get_by_role("button", name="Start the audit").click()
     expect(form.get_by_role("alert")).to_contain_text("much")
+    form.get_by_role("combobox", name="network").select_option("resnet20")
+    start = form.get_by_role("button", name="Start the audit")
+    expect(start).to_have_accessible_description(re.compile("^No images with the classes of this network are at hand"))
+    form.get_by_role("combobox", name="network").select_option("lenet:weights=digits")
     form.get_by_role("checkbox", name="fgsm").uncheck()
     form.get_by_role("checkbox", name="pgd").uncheck()
     expect(form.get_by_role("button", name="Start the audit")).to_have_accessible_description("Choose an attack.")
@@ -115,26 +132,36 @@ def answer_with(page: Page, found: dict[str, Any], events: str = "") -> None:
 def test_the_front_of_a_search_is_shown_and_opens_in_lab(tab: Tab) -> None:
     front = [
         {"chain": CHAINS[0], "asr": 0.25, "detection": 0.0},
-        {"chain": CHAINS[1], "asr": 0.75, "detection": 0.4},
+        {"chain": CHAINS[1], "asr": 0.75, "detection": 0.4, "linf": 0.2},
+        {"chain": "lark|lark", "asr": 0.75, "detection": 0.4, "linf": 0.3},
     ]
-    answer_with(tab.page, job("cancelled", progress={"share": 0.5, "front": front, "objective": "detection"}))
+    tab.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    found = job("cancelled", progress={"share": 0.5, "front": front, "objective": "detection"})
+    answer_with(tab.page, found)
     page = tab.open("/?view=evolve")
-    points = page.get_by_role("group", name=re.compile("Pareto front of 2 chains")).get_by_role("button")
+    chart = page.get_by_role("group", name=re.compile("Pareto front of 3 chains"))
+    points = chart.get_by_role("button")
     expect(points).to_have_count(2)
-    expect(points.nth(1)).to_have_accessible_name(
-        "clarendon → gingham → reyes: 75.0 % success, 40.0 % detected. Open in Lab"
-    )
+    expect(points.nth(0)).to_have_accessible_name("juno → lark: 25.0 % success, 0.0 % detected. Open in Lab")
+    expect(points.nth(1)).to_have_accessible_name("2 chains: 75.0 % success, 40.0 % detected. Show the first")
     expect(points.nth(1)).to_have_attribute("data-chain", CHAINS[1])
+    expect(page.get_by_text("Measured on the 8 images that the search looks at, so too high")).to_be_visible()
+    text = chart.get_by_text("attack success").evaluate("(text) => text.getBoundingClientRect().width")
+    assert text > 11, "the axis' text is turned: its width is its height"
     points.nth(1).hover()
     shown = page.get_by_role("img", name="The image in hand with this chain")
     expect(shown).to_have_js_property("complete", True)
     assert shown.evaluate("image => image.naturalWidth") == 32
-    points.nth(1).press("Enter")
-    expect(page.get_by_role("button", name="Predict")).to_be_visible()
-    page.get_by_role("button", name="Predict").click()
-    page.get_by_role("button", name="Choose an attack").click()
+    listed = page.get_by_role("list", name="Chains of the front").get_by_role("button")
+    expect(listed).to_have_count(3)
+    expect(listed.nth(2)).to_have_accessible_name("Show lark → lark: 75.0 % success, 40.0 % detected, ℓ∞ 0.300")
+    before = shown.get_attribute("src") or ""
+    listed.nth(2).press("Enter")
+    expect(shown).not_to_have_attribute("src", before)
+    page.get_by_role("button", name="Open in Lab", exact=True).click()
     steps = page.get_by_role("list", name="Filters of the chain, in order").get_by_role("listitem")
-    expect(steps).to_have_text([re.compile("clarendon"), re.compile("gingham"), re.compile("reyes")])
+    expect(steps).to_have_text([re.compile("lark"), re.compile("lark")])
+    expect(page.get_by_role("img", name="The image with the chain of filters")).to_be_visible()
 
 
 def test_the_front_grows_with_the_events(tab: Tab) -> None:
@@ -149,33 +176,6 @@ def test_the_front_grows_with_the_events(tab: Tab) -> None:
     page = tab.open("/?view=evolve")
     expect(page.get_by_role("button", name="juno: 50.0 % success, ℓ∞ 0.200. Open in Lab")).to_be_visible()
     expect(page.get_by_text("generation 2")).to_be_visible()
-
-
-def test_a_search_is_asked_for_as_the_form_says(tab: Tab) -> None:
-    asked: list[Any] = []
-
-    def start(route: Route) -> None:
-        if route.request.method == "POST":
-            asked.append(route.request.post_data_json)
-            route.fulfill(status=202, body=json.dumps(job("queued")), content_type="application/json")
-        else:
-            route.continue_()
-
-    tab.page.route("**/api/v1/jobs", start)
-    page = tab.open("/?view=evolve")
-    page.get_by_role("button", name="New search").click()
-    form = page.get_by_role("form", name="New search")
-    form.get_by_role("spinbutton", name="generations").fill("0.5")
-    expect(form.get_by_role("button", name="Start the search")).to_have_accessible_description(
-        re.compile("generations")
-    )
-    form.get_by_role("spinbutton", name="generations").fill("2")
-    form.get_by_role("button", name="Start the search").click()
-    expect(form).to_have_count(0)
-    assert asked == [
-        {"kind": "evolve", "model": "resnet20", "data": "photos", "detector": "fs", "filters": 5, "population": 10,
-         "epochs": 2, "images": 100, "held_out": 200, "seed": 0}
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("view", ["defend", "evolve", "reports"])
@@ -208,6 +208,13 @@ def test_an_offline_server_downloads_nothing_and_says_so(
         button = page.get_by_role("button", name="Predict")
         expect(button).to_have_accessible_description(re.compile("not available|must be downloaded"))
         expect(page.get_by_role("button", name="Download", disabled=False)).to_have_count(0)
+        failed = {"state": "failed", "detail": "the file is damaged"}
+        answer = running.get("/models").json()["models"]
+        body = json.dumps({"models": [one | failed if one["model"] == "resnet20" else one for one in answer]})
+        page.route("**/api/v1/models", lambda route: route.fulfill(body=body, content_type="application/json"))
+        page.reload()
+        page.get_by_role("radio", name="resnet20, CIFAR-10").check()
+        expect(page.get_by_role("button", name="Try again")).to_be_enabled()
         page.close()
 
 

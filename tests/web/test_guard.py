@@ -37,7 +37,21 @@ def test_this_machines_names_are_answered(served: Served, host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example", "192.168.1.5", "localhost.evil", "", "[::1", "[::2]", "0.0.0.0"]
+    "host",
+    [
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "192.168.1.5",
+        "localhost.evil",
+        "",
+        "[::1",
+        "[::2]",
+        "0.0.0.0",
+        "evil.com@localhost",
+        "localhost/x",
+        "localhost#x",
+        "localhost?x",
+    ],
 )
 def test_a_name_that_was_rebound_is_not(served: Served, host: str) -> None:
     line = refused(served.get("/about", headers={"host": host}), 403, "foreign")
@@ -107,6 +121,20 @@ def test_paths_lead_nowhere_else(served: Served, path: str) -> None:
     answer = served.client.send(request)
     assert answer.status_code in (404, 422), answer.text
     refused(answer, answer.status_code, answer.json()["kind"])
+
+
+def test_what_load_balancers_and_download_managers_ask(served: Served) -> None:
+    for path in ("/", "/healthz", "/static/index.html"):
+        answer = served.client.head(path)
+        assert (answer.status_code, answer.content) == (200, b"")
+    for wanted in ("bytes=0-3", "bytes=99999999-", "bytes=x"):
+        answer = served.client.get("/static/index.html", headers={"range": wanted})
+        assert answer.status_code == 200, "files are given whole"
+        assert answer.content == (STATIC / "index.html").read_bytes()
+    url = served.post("/predict", model="resnet20", image="photos-0").json()["shown"]["url"]
+    tag = served.client.get(url).headers["etag"]
+    for given, status in (("*", 304), (f'"x", {tag}', 304), (f"W/{tag}", 304), ('"x"', 200), ("", 200)):
+        assert served.client.get(url, headers={"if-none-match": given}).status_code == status, given
 
 
 def test_unknown_methods(served: Served) -> None:
@@ -234,35 +262,42 @@ def test_all_bodies_together_are_bounded() -> None:
         held = Bodies(1000)
         whole = _part(bytes(1000), more=False)
         async with (
-            held.read("/api/v1/images", "1000", _receive(whole)),
-            held.read("/api/v1/images", "1000", _receive(whole)),
-            held.read("/api/v1/images", "1000", _receive(whole)),
+            held.read("/api/v1/images", "a", "1000", _receive(whole)),
+            held.read("/api/v1/images", "a", "1000", _receive(whole)),
+            held.read("/api/v1/images", "b", "1000", _receive(whole)),
         ):
-            async with held.read("/api/v1/images", "", _receive(_part(b"a"), _part(b"b", more=False))) as body:
+            with pytest.raises(BusyError, match="too many uploads at once: try again"):  # half of all are a's already
+                async with held.read("/api/v1/images", "a", "1", _receive(_part(b"x", more=False))):
+                    pass
+            async with held.read("/api/v1/images", "c", "", _receive(_part(b"a"), _part(b"b", more=False))) as body:
                 assert body == b"ab"
-            async with held.read("/api/v1/images", "1000", _receive(whole)):
-                with pytest.raises(BusyError, match="too many uploads at once: try again"):
-                    async with held.read("/api/v1/images", "1", _receive(_part(b"x", more=False))):
-                        pass
-        assert held._held == 0
+            async with held.read("/api/v1/images", "c", "1000", _receive(whole)):
+                for client in "bc":
+                    with pytest.raises(BusyError, match="too many uploads at once: try again"):
+                        async with held.read("/api/v1/images", client, "1", _receive(_part(b"x", more=False))):
+                            pass
+                async with held.read("/api/v1/predict", "a", "1", _receive(_part(b"x", more=False))) as body:
+                    assert body == b"x", "uploads leave room for what is short"
+        assert held._uploads.held == held._short.held == {}
 
     asyncio.run(scenario())
 
 
 def test_bodies_that_do_not_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "_SECONDS", 0.01)
+    monkeypatch.setattr(bodies, "_PAUSE", 0.01)
 
     async def scenario() -> None:
         held = Bodies(1000)
         cases: list[tuple[list[dict[str, Any]], type[Exception]]] = [
             ([_part(b"x")], MalformedError),
+            ([_part(bytes(100)), _part(b"")], MalformedError),
             ([_part(b"x"), {"type": "http.disconnect"}], GoneError),
             ([_part(bytes(9000), more=False)], TooLargeError),
         ]
         for messages, error in cases:
             with pytest.raises(error):
-                async with held.read("/api/v1/images", "9" * 5000, _receive(*messages)):
+                async with held.read("/api/v1/images", "a", "9" * 5000, _receive(*messages)):
                     pass
-        assert held._held == 0
+        assert held._uploads.held == {}
 
     asyncio.run(scenario())

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import shlex
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ from foolscope.images import encode_png, from_uint8, quantize, to_uint8
 from foolscope.models import load_model
 from foolscope.models.engine import Engine
 from foolscope.randomness import generator
+from foolscope.web.lab import _defended
+from foolscope.web.problems import GoneError, TookTooLongError
 from foolscope.web.settings import Settings
 from tests.cli.running import Program
 from tests.web.serving import Served, refused, serving
@@ -103,7 +107,13 @@ def test_an_uploads_truth_is_the_callers(served: Served) -> None:
 def test_a_class_that_the_network_does_not_know(served: Served) -> None:
     told = served.post("/predict", model="resnet20", image="photos-1").json()
     assert told["truth"] is None
-    assert "It knows no class 'espresso': the ground truth is what you choose among these." in told["message"]
+    assert told["correct"] is False, "whatever it sees"
+    hint = "so it cannot be right: try another picture, such as photos-0 of photographs (tabby)."
+    assert told["message"] == f"resnet20 sees '{told['top'][0]['name']}'. It has no class 'espresso', {hint}"
+    digit = served.post("/predict", model="lenet:weights=digits", image="photos-1").json()
+    assert digit["message"].endswith("such as digits-0 of handwritten digits (0).")
+    defended = served.post("/defend", model="resnet20", image="photos-1", defense="bits").json()
+    assert defended["correct"] is False
 
 
 ATTACKS = [
@@ -181,6 +191,50 @@ def test_a_defense_is_the_librarys(served: Served) -> None:
     assert told["correct"] == (told["top"][0]["index"] == told["truth"]["index"])
 
 
+def test_a_defense_ends_with_its_time_and_its_caller() -> None:
+    images, defense = torch.zeros(1, 3, 4, 4), fs.parse_defense("bits|bits")
+    stop = threading.Event()
+    with pytest.raises(TookTooLongError, match=r"^bits\|bits takes longer than the -1 s that it may here\.$"):
+        _defended(defense, images, stop, -1)
+    stop.set()
+    with pytest.raises(GoneError):
+        _defended(defense, images, stop, 60)
+
+
+def test_a_defense_holds_up_nothing_else(served: Served) -> None:
+    whole, waits = {"model": "resnet20", "image": "photos-0"}, threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        blocked = served.services.lab._defending._executor.submit(waits.wait, 60)
+        answer = pool.submit(lambda: served.post("/defend", **whole, defense="bits"))
+        try:
+            assert served.post("/detect", **whole).status_code == 200
+            assert served.post("/attack", **whole, attack="fgsm").status_code == 200
+            assert not answer.done()
+        finally:
+            waits.set()
+        assert blocked.result()
+        assert answer.result().status_code == 200
+
+
+@pytest.mark.parametrize("path", ["predict", "defend", "detect"])
+def test_what_is_told_can_be_repeated(
+    served: Served, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    defense = {"defense": "jpeg:quality=30"} if path == "defend" else {}
+    told = served.post(f"/{path}", model="lenet:weights=digits", image="digits-1", **defense).json()
+    again = told["reproduce"]
+    assert again["command"] is None
+    assert again["versions"]["foolscope"] == fs.__version__
+    monkeypatch.chdir(tmp_path)
+    Path(again["file"]).write_bytes(served.get(f"/images/{again['file']}").content)
+    exec(compile(again["python"], "reproduce.py", "exec"), {})
+    lines = [[float(word) for word in line.split()] for line in capsys.readouterr().out.splitlines()]
+    if path == "detect":
+        assert lines == [[pytest.approx(told["score"], abs=1e-5)]]
+    else:
+        assert lines == [[entry["index"], pytest.approx(entry["probability"], abs=1e-5)] for entry in told["top"]]
+
+
 def test_a_detector_finds_its_threshold_in_the_background(served: Served) -> None:
     asked = {"model": "lenet:weights=digits", "image": "digits-1"}
     deadline = time.monotonic() + 60
@@ -234,6 +288,7 @@ def test_a_detector_finds_its_threshold_in_the_background(served: Served) -> Non
         ("defend", {"defense": "jpeg:quality=0"}, 422, "parameter", "quality"),
         ("defend", {"defense": "|".join(["bits"] * 9)}, 422, "parameter", "a defense has at most 8 transforms here."),
         ("defend", {"defense": "py:os"}, 422, "spec", "py"),
+        ("defend", {"defense": "bits|tv:steps=201"}, 422, "parameter", "tv: steps must be at most 200 here, got 201."),
     ],
 )  # fmt: skip
 def test_refusals_are_one_line(

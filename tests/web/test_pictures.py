@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +22,7 @@ from foolscope.web.networks import THESIS, Networks, canonical
 from foolscope.web.pictures import Picture, PictureStore, Recent, picture_of
 from foolscope.web.problems import NotFoundError
 from tests.support import needs_data
-from tests.web.serving import Served
+from tests.web.serving import Served, refused, serving
 
 
 def noise(seed: int, side: int = 16, channels: int = 3) -> Picture:
@@ -77,6 +81,59 @@ def test_what_was_not_asked_for_longest_goes_first(tmp_path: Path, monkeypatch: 
     assert kept[0].id in left
     assert kept[1].id not in left
     assert kept[-1].id in left
+
+
+def test_what_memory_answers_is_asked_for_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most once a minute: a file whose picture is used all the time must not be the first to go."""
+    store = PictureStore(tmp_path, 1 << 20)
+    picture = store.put(noise(0))
+    (path,) = files(tmp_path)
+
+    def is_marked_by(use: Callable[[], object]) -> bool:
+        os.utime(path, (1e9, 1e9))
+        use()
+        return path.stat().st_mtime > 1e9
+
+    assert is_marked_by(lambda: store.get(picture.id))
+    assert not is_marked_by(lambda: store.get(picture.id)), "a minute has not passed"
+    assert not store.is_due(picture.id)
+    for use in (lambda: store.get(picture.id), lambda: store.put(picture), lambda: store.keep(picture)):
+        monkeypatch.setattr(pictures, "_MARK_SECONDS", -1.0)
+        assert store.is_due(picture.id)
+        assert is_marked_by(use)
+
+
+def test_a_view_that_is_used_again_is_written_again(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {"model": "resnet20", "image": "photos-2"}
+    shown = served.post("/predict", **asked).json()["shown"]
+    (path,) = served.home.rglob(f"{shown['id']}.png")
+    path.unlink()
+    monkeypatch.setattr(pictures, "_MARK_SECONDS", -1.0)
+    served.post("/predict", **asked)
+    assert path.exists()
+
+
+def test_without_a_place_to_write_all_but_uploads_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    home = tmp_path / "home"
+    home.write_text("a file where the folder should be")
+    with caplog.at_level(logging.WARNING, "foolscope.web"), serving(home) as closed:
+        monkeypatch.setenv("FOOLSCOPE_HOME", str(home))
+        assert closed.client.get("/api/v1/images/photos-0.png").status_code == 200
+        assert closed.client.get("/api/v1/images/photos-0/thumbnail.png").status_code == 200
+        asked = {"model": "resnet20", "image": "photos-0"}
+        told = closed.post("/predict", **asked).json()
+        attacked = closed.post("/attack", **asked, attack="fgsm").json()
+        defended = closed.post("/defend", **asked, defense="bits").json()
+        for picture in (told["shown"], attacked["adversarial"], attacked["noise"], defended["shown"]):
+            assert closed.client.get(picture["url"]).status_code == 200
+        refused(closed.upload(noise(0).png()), 507, "storage")
+        audit = {"kind": "audit", "model": "lenet:weights=digits", "data": "digits", "attacks": ["fgsm"]}
+        refused(closed.post("/jobs", **audit), 507, "storage")
+    lines = [record.getMessage() for record in caplog.records]
+    assert sum("nothing can be uploaded or saved, and no job started: " in line for line in lines) == 1
+    assert sum("pictures are kept in memory alone: " in line for line in lines) == 1
 
 
 def test_recent_keeps_what_was_used_last() -> None:
@@ -199,6 +256,38 @@ def test_nothing_downloads_by_being_used(monkeypatch: pytest.MonkeyPatch) -> Non
         offline.close()
 
     asyncio.run(scenario())
+
+
+def test_a_download_that_hangs_holds_up_nothing_else(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, release = threading.Event(), threading.Event()
+
+    def hang(*args: object, **more: object) -> None:
+        begun.set()
+        release.wait(60)
+        raise OSError("unreachable")
+
+    monkeypatch.delenv("FOOLSCOPE_DATA", raising=False)
+    monkeypatch.delenv("FOOLSCOPE_OFFLINE", raising=False)
+    monkeypatch.setattr("torch.hub.download_url_to_file", hang)
+    try:
+        for name in THESIS:
+            assert served.post("/models/load", model=f"torchvision:{name}").status_code == 202
+        assert begun.wait(30)
+        assert served.post("/predict", model="cifar-cnn:weights=cifar10-linf", image="photos-0").status_code == 200
+        assert served.get("/chains").status_code == 200
+        listed = {entry["model"]: entry for entry in served.get("/models").json()["models"]}
+        assert {listed[f"torchvision:{name}"]["state"] for name in THESIS} == {"loading"}
+    finally:
+        release.set()
+    networks = served.services.networks
+    deadline = time.monotonic() + 60
+    while any(networks.state(f"torchvision:{name}").name == "loading" for name in THESIS):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    failed = networks.state("torchvision:vgg19")
+    assert failed.name == "failed"
+    assert "cannot download " in failed.detail
+    networks._failed.clear()
 
 
 def test_further_models_are_offered_when_they_are_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,15 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from foolscope.errors import CorruptError
+from foolscope.web.decoding import Decoded, Decoder
 from foolscope.web.problems import BusyError, GoneError
 from foolscope.web.queues import Batcher, FairQueue, Lane
 from foolscope.web.settings import Settings
@@ -35,6 +38,14 @@ def test_turns_go_round() -> None:
         assert queue.push(item[0], item) is None
     assert [queue.pop() for _ in range(6)] == ["a1", "b1", "c1", "a2", "c2", "a3"]
     assert len(queue) == 0
+
+
+def test_who_is_ahead_of_another() -> None:
+    queue: FairQueue[str] = FairQueue(9)
+    assert queue.ahead("a") == 0
+    for item in ("a1", "a2", "a3", "b1"):
+        queue.push(item[0], item)
+    assert [queue.ahead(client) for client in "abc"] == [4, 3, 2], "a's own three and b's; b's and two of a's; one each"
 
 
 def test_a_full_queue_takes_from_who_has_most() -> None:
@@ -204,6 +215,68 @@ def test_a_caller_that_is_cancelled_frees_its_place() -> None:
         assert await made.run(lambda stop: 5, "a", never()) == 5
 
     lane(scenario)
+
+
+def test_who_would_wait_too_long_is_told_at_once() -> None:
+    """And only they: another client has its turn before the many of the first."""
+    release = threading.Event()
+
+    async def scenario(made: Lane) -> None:
+        made._rate.add(1, 10.0)
+        asked = [
+            asyncio.create_task(made.run(lambda stop: release.wait(20), client, never())) for client in 8 * "a" + "b"
+        ]
+        await asyncio.sleep(0)
+        release.set()
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        busy = [isinstance(answer, BusyError) for answer in found]
+        assert busy == [False] * 5 + [True] * 3 + [False], "one runs, and four wait up to 30 s"
+        assert isinstance(found[5], BusyError)
+        assert str(found[5]) == "too much at once: 4 requests are waiting, this one for about 40 s."
+        assert found[5].seconds == 10
+
+    lane(scenario, capacity=100)
+
+
+def test_predictions_do_not_wait_too_long_either() -> None:
+    async def scenario() -> None:
+        with ThreadPoolExecutor(1) as executor:
+            batcher = Batcher(lambda images: images.flatten(1), executor, 100)
+            batcher._rate.add(1, 20.0)
+            asked = [asyncio.create_task(batcher.logits(torch.zeros(1, 1, 1), client)) for client in "aaab"]
+            found = await asyncio.gather(*asked, return_exceptions=True)
+        assert [isinstance(answer, BusyError) for answer in found] == [False, False, True, False]
+
+    run(scenario)
+
+
+def test_files_are_decoded_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[bytes] = []
+
+    async def scenario() -> None:
+        decoder = Decoder(8, 1.0)
+
+        async def decode(content: bytes) -> Decoded:
+            order.append(content)
+            await asyncio.sleep(0.01)
+            if content == b"a2":
+                raise CorruptError("image: damaged.")
+            return Decoded(np.zeros((1, 1, 3), np.uint8), ())
+
+        monkeypatch.setattr(decoder, "_decode", decode)
+        monkeypatch.setattr(decoder, "_queue", FairQueue(4))
+        names = [b"a1", b"a2", b"a3", b"a4", b"a5", b"b1", b"c1"]
+        asked = [asyncio.create_task(decoder.decode(name, name[:1].decode())) for name in names]
+        await asyncio.sleep(0)
+        asked[2].cancel()
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(answer) for answer in found] == [
+            Decoded, CorruptError, asyncio.CancelledError, BusyError, BusyError, Decoded, Decoded,
+        ]  # fmt: skip
+        assert order == [b"a1", b"a2", b"b1", b"c1"]
+        assert isinstance(await decoder.decode(b"d1", "d"), Decoded), "the turn was given back"
+
+    run(scenario)
 
 
 def test_a_full_lane_says_so() -> None:

@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from foolscope.errors import CorruptError
 from foolscope.images import decode_image
 from foolscope.web import decode_worker
 from foolscope.web.settings import Settings
@@ -59,6 +60,28 @@ def test_every_mode_is_decoded_as_the_library_does(mode: str) -> None:
     content = saved(image, "TIFF")
     pixels, _ = decode_worker.decode(content, 512)
     assert np.array_equal(pixels, decode_image(content))
+
+
+def test_what_is_said_of_a_file_is_so() -> None:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)
+    rows = zlib.compress(b"".join(b"\0" + bytes(range(24)) for _ in range(4)))
+    wide = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    assert decode_worker.decode(wide, 512)[1] == ["reduced from 16 to 8 bits"]
+    for opacity, notes in ((255, []), (128, ["transparency laid on black"])):
+        image = picture().convert("RGBA")
+        image.putalpha(opacity)
+        for format in ("PNG", "WEBP"):
+            assert decode_worker.decode(saved(image, format, lossless=True), 512)[1] == notes
+    with pytest.raises(CorruptError, match=r"^image: its pixels are floating-point numbers: save it with 8 or 16 bits"):
+        decode_worker.decode(saved(Image.new("F", (4, 4), 0.5), "TIFF"), 512)
+
+
+def test_a_webp_that_is_too_large_for_its_decoder_may_be_whole(served: Served) -> None:
+    line = refused(served.upload(saved(Image.new("RGB", (8000, 8000)), "WEBP", quality=1, method=0)), 422, "corrupt")
+    assert line == "image: damaged, or takes too much memory to decode: make it smaller."
 
 
 def test_exif_rotation_is_honored(served: Served) -> None:

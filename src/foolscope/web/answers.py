@@ -10,6 +10,7 @@ from foolscope import measure
 from foolscope.errors import InputError
 from foolscope.models import ModelInfo
 from foolscope.web import schemas
+from foolscope.web.gallery import Preset
 from foolscope.web.pictures import Picture
 
 _DISTANCES = ("l0", "l1", "l2", "linf", "ssim", "psnr")
@@ -49,13 +50,23 @@ def top_classes(info: ModelInfo, logits: Tensor, count: int) -> list[schemas.Cla
     ]
 
 
+def unknown_message(model: str, seen: str, truth: str, other: Preset | None) -> str:
+    """The dialog's sentence on a preset that the network has no class for; `other` is one that it has."""
+    hint = (
+        f"try another picture, such as {other.id} of {other.set_title} ({other.truth})"
+        if other
+        else "try another network"
+    )
+    return f"{model} sees '{seen}'. It has no class '{truth}', so it cannot be right: {hint}."
+
+
 def prediction_message(model: str, seen: str, truth: str | None, correct: bool | None) -> str:
     """The dialog's sentence: what the network sees, and why the attack form stays hidden where it does.
 
-    `truth` is the ground truth's name, where there is one; with `correct` None the network does not know it.
+    `truth` is the ground truth's name, where there is one; with `correct` None the network's classes have no names.
     """
     if correct is None and truth is not None:
-        return f"{model} sees '{seen}'. It knows no class '{truth}': the ground truth is what you choose among these."
+        return f"{model} sees '{seen}' in a picture of '{truth}'. The ground truth is what you choose among these."
     if correct is None:
         return f"{model} sees '{seen}'. That is taken for the truth unless you choose another of these."
     if correct:

@@ -62,11 +62,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         mimetypes.add_type(kind, suffix)  # whatever this machine says: browsers run nothing of another type
     app.mount("/static", StaticFiles(directory=STATIC))
 
-    @app.get("/healthz", include_in_schema=False)
+    @app.api_route("/healthz", methods=["GET", "HEAD"], include_in_schema=False)
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/", include_in_schema=False)
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def page(request: Request, token: Annotated[str, Query()] = "") -> Response:
         if token:
             return server.signed_in(RedirectResponse("/", 303), token, request, settings.token)

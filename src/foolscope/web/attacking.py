@@ -58,7 +58,7 @@ class Attacking:
             result = self._attacked(engine, images, _goal(truth, target), stop)
             after = engine.logits(result.images)[0]
         seconds = time.perf_counter() - begun
-        adversarial = pictures.put(pictures_of(result.images)[0])
+        adversarial = pictures.keep(pictures_of(result.images)[0])
         noise, factor = magnified(images[0].numpy(), result.images[0].numpy())
         success, already = bool(result.success[0]), bool(result.already[0])
         return schemas.Attacked(
@@ -69,7 +69,7 @@ class Attacking:
             target=target,
             original=picture_entry(self.picture),
             adversarial=picture_entry(adversarial),
-            noise=picture_entry(pictures.put(pictures_of(torch.from_numpy(noise)[None])[0])),
+            noise=picture_entry(pictures.keep(pictures_of(torch.from_numpy(noise)[None])[0])),
             noise_factor=float(factor.split()[-1]) if factor else None,
             top_before=top_classes(info, before, self.top),
             top=top_classes(info, after, self.top),

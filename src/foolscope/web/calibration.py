@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 
 from foolscope.defenses.detector import CalibratedDetector, FeatureSqueezing, halves
-from foolscope.errors import FoolscopeError
+from foolscope.errors import FoolscopeError, StorageError
 from foolscope.files import digest
 from foolscope.images import from_uint8
 from foolscope.models import ModelInfo
@@ -25,6 +25,7 @@ from foolscope.web.gallery import Gallery, Source
 from foolscope.web.logs import LOGGER
 from foolscope.web.networks import Network
 from foolscope.web.pictures import picture_of
+from foolscope.web.problems import BusyError
 from foolscope.web.queues import Lane
 from foolscope.web.views import seen
 
@@ -71,6 +72,9 @@ class Calibrations:
         never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
             found = await self._lane.run(partial(self._calibrated, network), "calibration", never)
+        except BusyError:
+            del self._tasks[network.model]  # the next who asks begins again
+            return
         except FoolscopeError as error:
             LOGGER.warning("cannot calibrate for %s: %s", network.model, error)
             found = Calibration(_detector(network.info), "none", f"no threshold: {error}")
@@ -99,7 +103,10 @@ class Calibrations:
         shown = np.stack([seen(picture_of(data.pixels[row]), network.info)[0].pixels for row in rows])
         with network.used() as engine:
             found = _detector(network.info).calibrate(engine, from_uint8(shown), _RATE)
-        found.save(self._path(network.model))
+        try:
+            found.save(self._path(network.model))
+        except StorageError as error:
+            LOGGER.warning("the threshold for %s is found again after a restart: %s", network.model, error)
         return _calibration(found)
 
     def _source(self, info: ModelInfo) -> Source | None:

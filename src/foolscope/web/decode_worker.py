@@ -31,6 +31,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 64_000_000
 LONGEST_SIDE = 16_384
 _MEMORY = 400 << 20
+_NO_WEBP_DECODER = "could not create decoder object"
+"""What Pillow says of a WebP file that is damaged, and of one for whose canvas there is no memory."""
 _ORIENTATION = 0x0112
 _LENGTH = struct.Struct(">Q")
 
@@ -86,6 +88,8 @@ def decode(content: bytes, side: int) -> tuple[NDArray[np.uint8], list[str]]:
         raise
     except Exception as error:  # Pillow's readers raise anything for damaged files
         reason = " ".join(str(error).split())[:200] or type(error).__name__
+        if reason == _NO_WEBP_DECODER:
+            raise CorruptError("image: damaged, or takes too much memory to decode: make it smaller.") from None
         raise CorruptError(f"image: damaged ({reason}).") from None
 
 
@@ -93,8 +97,11 @@ def _decoded(file: Image.Image, side: int) -> tuple[NDArray[np.uint8], list[str]
     width, height = file.size
     if max(width, height) > LONGEST_SIDE:
         raise CorruptError(f"image: {width} x {height} pixels: no side may be longer than {LONGEST_SIDE:,}.")
-    turned = file.getexif().get(_ORIENTATION, 1)
-    notes = _notes(file, turned)
+    if file.mode == "F":
+        raise CorruptError("image: its pixels are floating-point numbers: save it with 8 or 16 bits.")
+    is_deep = _is_deep(file)
+    turned = file.getexif().get(_ORIENTATION, 1)  # may read the file
+    notes = _notes(file, turned, is_deep)
     file.draft(file.mode, (2 * side, 2 * side))  # JPEGs can be decoded at a half, a quarter, an eighth of their size
     ImageOps.exif_transpose(file, in_place=True)
     if turned in (5, 6, 7, 8):
@@ -109,7 +116,12 @@ def _decoded(file: Image.Image, side: int) -> tuple[NDArray[np.uint8], list[str]
     return pixels[..., None] if pixels.ndim == 2 else pixels, notes
 
 
-def _notes(file: Image.Image, turned: int) -> list[str]:
+def _is_deep(file: Image.Image) -> bool:
+    """Whether a file that was not read yet has 16 bits; those of color images Pillow itself reduces."""
+    return file.mode.startswith("I") or any("16" in str(tile.args) for tile in getattr(file, "tile", ()))
+
+
+def _notes(file: Image.Image, turned: int, is_deep: bool) -> list[str]:
     notes = []
     if turned in range(2, 9):
         notes.append("turned as its EXIF data say")
@@ -118,10 +130,8 @@ def _notes(file: Image.Image, turned: int) -> list[str]:
         notes.append(f"the first of {frames:,} frames")
     if file.mode == "CMYK":
         notes.append("converted from CMYK")
-    if file.mode.startswith("I"):
+    if is_deep:
         notes.append("reduced from 16 to 8 bits")
-    if file.has_transparency_data:
-        notes.append("transparency laid on black")
     return notes
 
 
@@ -138,10 +148,13 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 def _plain(image: Image.Image, notes: list[str]) -> Image.Image:
     """The image in mode L or RGB, its profile converted to sRGB, transparency laid on black."""
     image = _to_srgb(image, notes)
-    gray = image.mode in ("1", "L", "LA", "F")
+    gray = image.mode in ("1", "L", "LA")
     if image.has_transparency_data:
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        black.alpha_composite(image.convert("RGBA"))
+        image = image.convert("RGBA")
+        if image.getchannel("A").getextrema() != (255, 255):
+            notes.append("transparency laid on black")
+        black.alpha_composite(image)
         image = black
     mode = "L" if gray else "RGB"
     image.load()

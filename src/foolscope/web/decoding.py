@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from foolscope.errors import CorruptError
 from foolscope.web.problems import BusyError
+from foolscope.web.queues import FairQueue
 
 _WAITING = 16
 _LENGTH = struct.Struct(">Q")
@@ -37,23 +38,36 @@ class Decoder:
     def __init__(self, side: int, seconds: float) -> None:
         self._side, self._seconds = side, seconds
         self._lock = asyncio.Lock()
-        self._waiting = 0
+        self._queue: FairQueue[asyncio.Future[None]] = FairQueue(_WAITING)
+        self._is_free = True
         self._process: asyncio.subprocess.Process | None = None
 
-    async def decode(self, content: bytes) -> Decoded:
-        """The image in a file's bytes.
+    async def decode(self, content: bytes, client: str) -> Decoded:
+        """The image in the bytes of a client's file, when it is its turn.
 
         Raises `CorruptError` where it is none that is taken, is damaged, too large, or takes too long; `BusyError`
         where too many are waiting.
         """
-        if self._waiting >= _WAITING:
-            raise BusyError("too many uploads are being decoded: try again.", seconds=2)
-        self._waiting += 1
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if (lost := self._queue.push(client, turn)) is not None and not lost.done():
+            lost.set_exception(BusyError("too many uploads are being decoded: try again.", seconds=2))
+        self._next()
         try:
+            await turn
             async with self._lock:
                 return await self._decode(content)
         finally:
-            self._waiting -= 1
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self._is_free = True
+                self._next()
+
+    def _next(self) -> None:
+        """Let the next file be decoded, if none is."""
+        while self._is_free and len(self._queue):
+            turn = self._queue.pop()
+            if not turn.done():  # some callers have left
+                self._is_free = False
+                turn.set_result(None)
 
     async def start(self) -> None:
         """Start the process, so that the first upload need not wait for it."""

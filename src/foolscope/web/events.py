@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from fastapi.sse import ServerSentEvent
 
+from foolscope.errors import CorruptError
 from foolscope.web.jobs import UNFINISHED, Job, JobFolder, Jobs, as_json
 from foolscope.web.problems import NotFoundError
 
@@ -47,7 +48,7 @@ class Events:
         """What is new of a job: its progress, then its state where that is another than was told."""
         try:
             job = self._jobs.get(name)  # before the events, or the last of them could be missed
-        except NotFoundError:
+        except (NotFoundError, CorruptError):
             del self._folders[name], self._places[name]
             self._told.pop(name, None)
             return []

@@ -58,6 +58,7 @@ class Preset:
     picture: Picture
     data: ImageSet
     row: int
+    set_title: str
 
     @property
     def truth(self) -> str:
@@ -126,6 +127,11 @@ class Gallery:
                 rows.append(row)
         return [self._preset(source, row) for row in rows]
 
+    def known_to(self, class_names: tuple[str, ...]) -> Preset | None:
+        """The first preset whose class is among a network's; None where none is at hand."""
+        presets = (preset for source in self.sources() for preset in self.listed(source))
+        return next((preset for preset in presets if preset.truth_among(class_names) is not None), None)
+
     def find(self, name: str) -> Preset | None:
         """The preset with this id, or None.  Raises `NotFoundError` for a set or a row that is not there."""
         match = _PRESET.fullmatch(name)
@@ -139,7 +145,7 @@ class Gallery:
 
     def _preset(self, source: Source, row: int) -> Preset:
         data = self.data(source)
-        return Preset(f"{source.id}-{row}", picture_of(np.asarray(data.pixels[row])), data, row)
+        return Preset(f"{source.id}-{row}", picture_of(np.asarray(data.pixels[row])), data, row, source.title)
 
 
 def _folders() -> list[Source]:

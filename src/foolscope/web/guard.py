@@ -15,6 +15,7 @@ import hashlib
 import hmac
 import ipaddress
 import logging
+import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -33,6 +34,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 COOKIE = "foolscope-session"
+_HOST = re.compile(r"[A-Za-z0-9.:_\[\]-]*")
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _OPEN_PATHS = ("/", "/healthz", "/api/v1/session")
 """Need no token; nor does what lies under /static/."""
@@ -63,13 +65,17 @@ class Guard:
             await self.app(scope, receive, send)
             return
         answer = _Answer(scope, send)
+        # Files are always given whole: what is said of a range that is none is no problem in JSON.
+        scope["headers"] = [(key, value) for key, value in scope["headers"] if key != b"range"]
         headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
         try:
             _check_host(headers.get("host", ""), self.settings)
             _check_origin(scope, headers)
             if self.settings.token is not None:
                 _check_token(scope["path"], headers, self.settings.token)
-            async with self._bodies.read(scope["path"], headers.get("content-length", "0"), receive) as body:
+            client = scope["client"][0] if scope.get("client") else ""
+            length = headers.get("content-length", "0")
+            async with self._bodies.read(scope["path"], client, length, receive) as body:
                 await self.app(scope, _replayed(body, receive), answer.send)
         except FoolscopeError as error:
             await answer.give(problem(error, answer.id), receive)
@@ -125,7 +131,7 @@ class _Answer:
 def _check_host(host: str, settings: Settings) -> None:
     """Raise `ForeignError` where `Host` is neither this machine's address nor a name that the server was told."""
     try:
-        name = urlsplit(f"//{host}").hostname or ""
+        name = urlsplit(f"//{host}").hostname or "" if _HOST.fullmatch(host) else ""
     except ValueError:
         name = ""
     if name == "localhost" or name in {known.lower() for known in settings.names}:

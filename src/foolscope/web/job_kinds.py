@@ -99,6 +99,7 @@ def _evolve(folder: JobFolder, asked: dict[str, Any], tell: Tell) -> None:
         filters=asked["filters"],
         population=asked["population"],
         epochs=asked["epochs"],
+        pool=asked["pool"],
         detector=asked["detector"],
         images=asked["images"],
         held_out=asked["held_out"],
@@ -113,7 +114,8 @@ def _evolve(folder: JobFolder, asked: dict[str, Any], tell: Tell) -> None:
 def _point(candidate: Candidate, objective: str) -> dict[str, Any]:
     """A chain of the front with what the search maximizes and minimizes of it."""
     value = candidate.detection if objective == "detection" else candidate.distances["linf"]
-    return {"chain": candidate.chain.spec(), "asr": candidate.asr, objective: value}
+    linf = candidate.distances["linf"]
+    return {"chain": candidate.chain.spec(), "asr": candidate.asr, objective: value, "linf": linf}
 
 
 KINDS = {

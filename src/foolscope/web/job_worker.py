@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def main() -> None:
         os.nice(10)  # whoever waits for an answer goes before
     stop = _Stop(folder)
     try:
-        with _turn(folder.path.parent, stop):
+        with _turn(folder, stop):
             folder.set_state("running")
             about = folder.asked()
             KINDS[about["kind"]].work(folder, about["asked"], _Teller(folder, stop))
@@ -99,17 +99,30 @@ class _Teller:
 
 
 @contextmanager
-def _turn(folder: Path, stop: _Stop) -> Iterator[None]:
+def _turn(folder: JobFolder, stop: _Stop) -> Iterator[None]:
     """Wait for the one slot for running jobs, of all servers on this home, and hold it."""
-    with (folder / "slot").open("ab") as slot:
+    with (folder.path.parent / "slot").open("ab") as slot:
         while fcntl is not None:
             stop.check()
-            try:
+            with suppress(BlockingIOError):
                 fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                time.sleep(_POLL_SECONDS)
+                if not _is_overtaking(folder):
+                    break
+                fcntl.flock(slot, fcntl.LOCK_UN)
+            time.sleep(_POLL_SECONDS)
         yield
+
+
+def _is_overtaking(folder: JobFolder) -> bool:
+    """Whether a job that was asked for earlier waits for the slot too."""
+    for path in sorted(folder.path.parent.glob("*/job.json")):
+        other = JobFolder(path.parent)
+        if other.id >= folder.id:
+            return False
+        with suppress(FoolscopeError):  # damaged, or deleted in between
+            if other.is_alive() and other.state()["state"] == "queued":
+                return True
+    return False
 
 
 if __name__ == "__main__":

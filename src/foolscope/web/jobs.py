@@ -24,8 +24,8 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,6 +41,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 UNFINISHED = ("queued", "running")
+_STATES = (*UNFINISHED, "done", "failed", "cancelled", "interrupted")
 _ID = re.compile(r"[0-9a-f]{20}")
 _MOST = 1000
 _STOP_SECONDS = 10.0
@@ -61,6 +62,7 @@ class Job:
     error: str | None
     progress: dict[str, Any] | None
     page: bool
+    reproduce: dict[str, Any] | None
 
 
 class JobFolder:
@@ -81,11 +83,20 @@ class JobFolder:
 
     def asked(self) -> dict[str, Any]:
         """What was asked for: kind, title, time and parameters.  Raises `CorruptError`."""
-        return _read(self.path / "job.json")
+        content = _read(self.path / "job.json")
+        texts = all(isinstance(content.get(name), str) for name in ("kind", "title", "created"))
+        again = isinstance(content.get("reproduce", 0), dict | None)
+        if not texts or not again or not isinstance(content.get("asked"), dict):
+            raise _damaged(self.path / "job.json")
+        return content
 
     def state(self) -> dict[str, Any]:
         """What its process wrote last.  Raises `CorruptError`."""
-        return _read(self.path / "state.json")
+        content = _read(self.path / "state.json")
+        texts = all(isinstance(content.get(name, 0), str | None) for name in ("ended", "error"))
+        if content.get("state") not in _STATES or not texts or not isinstance(content.get("progress", 0), dict | None):
+            raise _damaged(self.path / "state.json")
+        return content
 
     def set_state(self, name: str, *, error: str | None = None, progress: Mapping[str, Any] | None = None) -> None:
         """Write the state, and tell those who listen where it is another than before.
@@ -123,7 +134,7 @@ class JobFolder:
         for line in content.splitlines(keepends=True):
             place += len(line)
             if line.endswith(b"\n"):
-                with suppress(ValueError):
+                with suppress(ValueError, TypeError, KeyError):
                     entry = json.loads(line)
                     found.append((place, str(entry["event"]), dict(entry["data"])))
         return found
@@ -143,8 +154,9 @@ class JobFolder:
         """The job's lock, or None where its process holds it; `shared` for those who only look whether it is held.
 
         On a system without such locks it is always free.
+        Raises `FileNotFoundError` where the job is gone, and for those who look where it was never locked.
         """
-        file = (self.path / "alive").open("ab")
+        file = (self.path / "alive").open("rb" if shared else "ab")
         if fcntl is not None:
             try:
                 fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
@@ -153,6 +165,16 @@ class JobFolder:
                 return None
         return file
 
+    def is_alive(self) -> bool:
+        """Whether a process holds its lock, on a system with such locks."""
+        try:
+            lock = self.try_lock(shared=True)
+        except OSError:  # deleted in between, or never started
+            return False
+        if lock is not None:
+            lock.close()
+        return lock is None
+
 
 class Jobs:
     """All jobs, and the processes of those that this server started.  Safe between threads and processes."""
@@ -160,27 +182,33 @@ class Jobs:
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder, self._limit = folder, limit
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._lock = threading.Lock()
+        self._lock, self._asking = threading.Lock(), threading.Lock()
 
-    def submit(self, kind: str, title: str, asked: Mapping[str, Any]) -> Job:
-        """Start a job.
+    def submit(
+        self, kind: str, title: str, asked: Mapping[str, Any], reproduce: Mapping[str, Any] | None = None
+    ) -> Job:
+        """Start a job; `reproduce` is kept beside what was asked.
 
         Raises `BusyError` where too many wait or run, `ConflictError` where too many are kept, `StorageError`.
         """
-        jobs = self.listed()
-        if sum(job.state in UNFINISHED for job in jobs) >= self._limit:
-            raise BusyError(f"{self._limit} jobs wait or run already: cancel one, or wait.", seconds=60)
-        if len(jobs) >= _MOST:
-            raise ConflictError(f"{_MOST:,} jobs are kept already: delete some.")
-        folder = JobFolder(self._folder / f"{time.time_ns() // 1_000_000:012x}{uuid.uuid4().hex[:8]}")
-        try:
-            folder.path.mkdir(parents=True)
-            content = {"kind": kind, "title": title, "created": _now(), "asked": dict(asked)}
-            write_json(folder.path / "job.json", content)
-            self._start(folder)
-        except OSError as error:
-            raise storage_error(folder.path, error) from error
-        return self.get(folder.id)
+        with self._alone():
+            jobs = self.listed()
+            if sum(job.state in UNFINISHED for job in jobs) >= self._limit:
+                raise BusyError(f"{self._limit} jobs wait or run already: cancel one, or wait.", seconds=60)
+            if len(jobs) >= _MOST:
+                raise ConflictError(f"{_MOST:,} jobs are kept already: delete some.")
+            newest = max((int(job.id[:12], 16) for job in jobs), default=0)
+            moment = max(time.time_ns() // 1_000_000, newest + 1)  # ids are in the order of asking, which is the turns'
+            folder = JobFolder(self._folder / f"{moment:012x}{uuid.uuid4().hex[:8]}")
+            try:
+                folder.path.mkdir(parents=True)
+                content = {"kind": kind, "title": title, "created": _now(), "asked": dict(asked)}
+                again = {"reproduce": dict(reproduce) if reproduce else None}
+                write_json(folder.path / "job.json", content | again)
+                self._start(folder)
+            except OSError as error:
+                raise storage_error(folder.path, error) from error
+            return self.get(folder.id)
 
     def listed(self) -> list[Job]:
         """All jobs, newest first.  Folders that cannot be read are left out."""
@@ -211,6 +239,7 @@ class Jobs:
             ended=state["ended"],
             error=state["error"],
             progress=state["progress"],
+            reproduce=about["reproduce"],
             page=shown == "done" and (folder.report / "report.html").is_file(),
         )
 
@@ -282,13 +311,20 @@ class Jobs:
         if fcntl is None:
             process = self._processes.get(folder.id)
             return process is not None and process.poll() is None
+        return folder.is_alive()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Alone among this process' threads and, where the system has such locks, all servers on this home."""
         try:
-            lock = folder.try_lock(shared=True)
-        except FileNotFoundError:  # deleted in between
-            return False
-        if lock is not None:
-            lock.close()
-        return lock is None
+            self._folder.mkdir(parents=True, exist_ok=True)
+            lock = (self._folder / ".lock").open("ab")
+        except OSError as error:
+            raise storage_error(self._folder, error) from error
+        with self._asking, lock:
+            if fcntl is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
 
 def _let_end(process: subprocess.Popen[bytes]) -> None:
@@ -325,8 +361,12 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise CorruptError(f"job {path.parent.name} cannot be read ({error}).") from None
     if not isinstance(content, dict):
-        raise CorruptError(f"job {path.parent.name} cannot be read.")
+        raise _damaged(path)
     return content
+
+
+def _damaged(path: Path) -> CorruptError:
+    return CorruptError(f"job {path.parent.name} cannot be read: its {path.name} is not what this version writes.")
 
 
 def _now() -> str:

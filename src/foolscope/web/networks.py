@@ -11,8 +11,8 @@ import asyncio
 import re
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -37,15 +37,19 @@ from foolscope.web.queues import Batcher, workers
 THESIS = ("vgg19", "inception_v3", "resnet50", "mobilenet_v2", "densenet201")
 _WARM_SIDE = 224
 
-_READING = threading.Lock()
-"""Networks are loaded one after the other: the engine prepares them by torch.fx, which can trace one at a time."""
+_READ_AT_ONCE, _DOWNLOADED_AT_ONCE = 2, 4
+"""Apart from each other, so that a download that hangs holds up no network that is there."""
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A network that can be asked for: its canonical spec, where it comes from, and the card of its weights."""
+    """A network that can be asked for: its canonical spec, where it comes from, and the card of its weights.
+
+    `exact` is the spec that means the same weights whatever data set it is used with.
+    """
 
     model: str
+    exact: str
     group: Literal["shipped", "imagenet", "added"]
     kind: type[Model]
     card: Card | None = None
@@ -91,6 +95,7 @@ class Networks:
     def __init__(self, added: tuple[str, ...], limit: int, queue: int, offline: bool) -> None:
         self._limit, self._queue, self._offline = limit, queue, offline
         self._predicting = workers("predict", 1)
+        self._reading, self._downloading = asyncio.Semaphore(_READ_AT_ONCE), asyncio.Semaphore(_DOWNLOADED_AT_ONCE)
         self.offers = _offers(added)
         """By canonical spec."""
         self._loaded: dict[str, Network] = {}  # the last used at the end
@@ -164,7 +169,10 @@ class Networks:
         phase = f"downloading {found.detail}" if found.state == "download" else "reading the weights"
         self._phases[model] = (phase, size)
         shared = self.offers[model].group != "added"
-        return await asyncio.to_thread(_read, model, shared, self._offline, self._predicting, self._queue)
+        async with self._downloading if found.state == "download" else self._reading:
+            return await asyncio.wrap_future(
+                _in_thread_of_its_own(partial(_read, model, shared, self._offline, self._predicting, self._queue))
+            )
 
     def _finished(self, model: str, task: asyncio.Task[Network]) -> None:
         del self._loading[model]
@@ -182,14 +190,19 @@ class Networks:
 
 
 def _offers(added: tuple[str, ...]) -> dict[str, Offer]:
-    found = [Offer(_canonical_card(card), "shipped", MODELS[card.family], card) for card in shipped()]
+    found = []
+    for card in shipped():
+        exact = f"{card.architecture}{',' if ':' in card.architecture else ':'}weights={card.name}"
+        found.append(Offer(canonical(exact), exact, "shipped", MODELS[card.family], card))
     found.sort(key=lambda offer: (offer.card is not None and offer.card.adversarial is not None, offer.model))
     present = sorted(path.stem for folder in folders() for path in folder.glob("*.safetensors"))
     for name in dict.fromkeys((*THESIS, *present)):
-        found.append(Offer(f"torchvision:{name}", "imagenet", MODELS["torchvision"]))
+        found.append(Offer(f"torchvision:{name}", f"torchvision:{name}", "imagenet", MODELS["torchvision"]))
+    known = {offer.model: offer for offer in found}
     for spec in added:
-        found.append(Offer(canonical(spec), "added", MODELS[parse_spec(spec).name]))
-    return {offer.model: offer for offer in found}
+        model = canonical(spec)
+        known.setdefault(model, Offer(model, model, "added", MODELS[parse_spec(spec).name]))
+    return known
 
 
 def canonical(text: str) -> str:
@@ -207,22 +220,30 @@ def canonical(text: str) -> str:
     return model.spec()
 
 
-def _canonical_card(card: Card) -> str:
-    return canonical(f"{card.architecture}{',' if ':' in card.architecture else ':'}weights={card.name}")
-
-
 def _is_default(model: OwnModel, card: Card) -> bool:
     """Whether a card's weights are those that the network's spec takes without naming any."""
     return card.data == model.default_data and card.adversarial is None
 
 
+def _in_thread_of_its_own(work: Callable[[], Network]) -> Future[Network]:
+    """Work that may hang, as a download can: no other work and no end of the program waits for its thread."""
+    answer: Future[Network] = Future()
+    threads = torch.get_num_threads()
+
+    def run() -> None:
+        torch.set_num_threads(threads)  # otherwise what was said last for any thread
+        try:
+            answer.set_result(work())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    answer.set_running_or_notify_cancel()  # from now on nobody else settles it
+    threading.Thread(target=run, name="load", daemon=True).start()
+    return answer
+
+
 def _read(model: str, shared: bool, offline: bool, executor: Executor, queue: int) -> Network:
     """Load a network and run it once, so that the first prediction finds everything prepared."""
-    with _READING:
-        return _read_alone(model, shared, offline, executor, queue)
-
-
-def _read_alone(model: str, shared: bool, offline: bool, executor: Executor, queue: int) -> Network:
     begun = time.perf_counter()
     module = load_model(model, offline=offline)
     info, engine, lock = describe(module), Engine(module), threading.Lock()

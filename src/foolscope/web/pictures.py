@@ -8,9 +8,11 @@ name is removed.
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 import threading
+import time
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,8 +24,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from foolscope.errors import StorageError
 from foolscope.files import digest, write_bytes
 from foolscope.images import encode_png, from_uint8, to_uint8
+from foolscope.web.logs import LOGGER
 from foolscope.web.problems import NotFoundError
 
 K = TypeVar("K")
@@ -33,6 +37,7 @@ _ID = re.compile(r"[0-9a-f]{32}")
 _THUMBNAIL = 112
 _MEMORY = 64 << 20
 _WRITES_PER_SWEEP = 256
+_MARK_SECONDS, _MOST_MARKED = 60.0, 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,11 +95,15 @@ class PictureStore:
         self._recent: Recent[str, Picture] = Recent(_MEMORY)
         self._lock = threading.Lock()
         self._writes = 0
+        self._marked: dict[str, float] = {}
+        self._is_warned = False
 
     def put(self, picture: Picture) -> Picture:
         """Keep a picture.  Raises `StorageError` where it cannot be written."""
         path = self._path(picture.id)
-        if not path.exists():
+        if path.exists():
+            self._asked_for(picture.id)
+        else:
             write_bytes(path, picture.png())
             with self._lock:
                 self._writes += 1
@@ -104,9 +113,26 @@ class PictureStore:
         self._recent.put(picture.id, picture, picture.pixels.nbytes)
         return picture
 
+    def keep(self, picture: Picture) -> Picture:
+        """Keep a picture that can be made again: in memory alone where it cannot be written."""
+        try:
+            return self.put(picture)
+        except StorageError as error:
+            if not self._is_warned:
+                self._is_warned = True
+                LOGGER.warning("pictures are kept in memory alone: %s", error)
+            self._recent.put(picture.id, picture, picture.pixels.nbytes)
+            return picture
+
+    def is_due(self, name: str) -> bool:
+        """Whether the picture's file has not been marked as asked for within a minute."""
+        with self._lock:
+            return time.monotonic() - self._marked.get(name, -math.inf) > _MARK_SECONDS
+
     def get(self, name: str) -> Picture:
         """The picture with this id.  Raises `NotFoundError`."""
         if (found := self._recent.get(name)) is not None:
+            self._asked_for(name)
             return found
         picture = self._read(name) if _ID.fullmatch(name) else None
         if picture is None:
@@ -128,9 +154,18 @@ class PictureStore:
             with suppress(OSError):
                 path.unlink()
             return None
-        with suppress(OSError):
-            os.utime(path)  # it was asked for
+        self._asked_for(name)
         return picture
+
+    def _asked_for(self, name: str) -> None:
+        """Mark a file, by its time, as one that was asked for, so that the sweep spares it."""
+        if self.is_due(name):
+            with self._lock:
+                if len(self._marked) > _MOST_MARKED:
+                    self._marked.clear()
+                self._marked[name] = time.monotonic()
+            with suppress(OSError):
+                os.utime(self._path(name))
 
     def _path(self, name: str) -> Path:
         return self._folder / name[:2] / f"{name}.png"

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -25,6 +25,8 @@ from foolscope.web.problems import BusyError, GoneError
 T = TypeVar("T")
 
 _LARGEST_BATCH = 32
+_LONGEST_WAIT = 30.0
+"""Seconds that what is asked for may be expected to wait behind what waits already."""
 
 
 class FairQueue(Generic[T]):
@@ -48,6 +50,11 @@ class FairQueue(Generic[T]):
             lost = None
         self._turns.setdefault(client, deque()).append(item)
         return lost
+
+    def ahead(self, client: str) -> int:
+        """How many items have their turn before one that this client would add, at most."""
+        own = len(self._turns.get(client, ()))
+        return own + sum(min(len(items), own + 1) for name, items in self._turns.items() if name != client)
 
     def pop(self) -> T:
         """The next item; its client goes to the end of the line."""
@@ -92,6 +99,7 @@ class Batcher:
 
     async def logits(self, image: Tensor, client: str) -> Tensor:
         """The logits (K,) of one image (C, H, W).  Raises `BusyError`, and what `run` raises."""
+        _check_wait(self._queue, client, self._rate.seconds)
         asked = _Asked(image, asyncio.get_running_loop().create_future())
         if (lost := self._queue.push(client, asked)) is not None and not lost.answer.done():
             lost.answer.set_exception(_busy(len(self._queue), self._rate))
@@ -138,7 +146,7 @@ class Lane:
         self._queue: FairQueue[_Job] = FairQueue(capacity)
         self._executor = workers(name, threads, torch_threads)
         self._rate = _Rate()
-        self._free = threads
+        self._free = self._threads = threads
 
     async def run(self, work: Callable[[threading.Event], T], client: str, gone: asyncio.Future[None]) -> T:
         """What `work` returns, when it is its turn.
@@ -146,6 +154,7 @@ class Lane:
         Its event is set where `gone` is done first: then the caller has left, and the work should stop.
         Raises `BusyError` where too much is waiting, `GoneError` where the caller left, and what `work` raises.
         """
+        _check_wait(self._queue, client, self._rate.seconds / self._threads)
         loop = asyncio.get_running_loop()
         job = _Job(loop.create_future())
         gone.add_done_callback(lambda _: job.stop.set())
@@ -158,9 +167,10 @@ class Lane:
                 raise GoneError("the caller left.")
             job.begin.result()
             begun = time.perf_counter()
-            result = await loop.run_in_executor(self._executor, work, job.stop)
-            self._rate.add(1, time.perf_counter() - begun)
-            return result
+            try:
+                return await loop.run_in_executor(self._executor, work, job.stop)
+            finally:
+                self._rate.add(1, time.perf_counter() - begun)
         finally:
             job.stop.set()
             had_its_turn = job.begin.done() and not job.begin.cancelled() and job.begin.exception() is None
@@ -200,7 +210,15 @@ class _Rate:
 
     def add(self, items: int, seconds: float) -> None:
         """Items that were worked through."""
-        self.seconds += 0.2 * (seconds / items - self.seconds)
+        self.seconds += (0.2 if self.seconds else 1.0) * (seconds / items - self.seconds)
+
+
+def _check_wait(queue: FairQueue[Any], client: str, seconds: float) -> None:
+    """Raise `BusyError` where one more of this client's items, of so many seconds each, would wait too long."""
+    wait = queue.ahead(client) * seconds
+    if wait > _LONGEST_WAIT:
+        line = f"too much at once: {len(queue)} requests are waiting, this one for about {wait:.0f} s."
+        raise BusyError(line, math.ceil(wait - _LONGEST_WAIT))
 
 
 def _busy(waiting: int, rate: _Rate) -> BusyError:

@@ -1,4 +1,7 @@
-"""What repeats a result: the picture's file name, a command line and Python, each giving the same bytes."""
+"""What repeats a result: the picture's file name, a command line where there is one, and Python.
+
+An attack gives the same bytes again; a prediction and a score the same numbers, printed.
+"""
 
 from __future__ import annotations
 
@@ -38,3 +41,48 @@ def repeat_attack(
         f'Path("adversarial", {file!r}).write_bytes(encode_png(result.images[0]))',
     ]
     return {"file": file, "command": shlex.join(parts), "python": "\n".join(lines) + "\n", "versions": versions()}
+
+
+def repeat_prediction(*, model: str, picture: str, channels: int, top: int, defense: str | None) -> dict[str, Any]:
+    """How to repeat a prediction on the picture with this id, behind a defense if there is one.
+
+    Prints index and probability of the likeliest classes.
+    """
+    defend = [f"images = quantize(fs.parse_defense({defense!r})(images))"] if defense else []
+    lines = [
+        *_opened(model, picture, channels, ("quantize",) if defense else ()),
+        *defend,
+        "with torch.no_grad():",
+        f"    shares, classes = model(images).softmax(1)[0].topk({top})",
+        "for index, share in zip(classes.tolist(), shares.tolist()):",
+        "    print(index, share)",
+    ]
+    return _python_alone(picture, lines)
+
+
+def repeat_detection(*, model: str, picture: str, channels: int, detector: str) -> dict[str, Any]:
+    """How to repeat a detector's score of the picture with this id, which is printed."""
+    lines = [
+        *_opened(model, picture, channels),
+        f"print(fs.parse_detector({detector!r}).score(model, images).item())",
+    ]
+    return _python_alone(picture, lines)
+
+
+def _opened(model: str, picture: str, channels: int, more: tuple[str, ...] = ()) -> list[str]:
+    """The lines that load the network and the picture."""
+    return [
+        "from pathlib import Path",
+        "",
+        "import torch",
+        "",
+        "import foolscope as fs",
+        f"from foolscope.images import {', '.join(('decode_image', 'from_uint8', *more))}",
+        "",
+        f"model = fs.load_model({model!r})",
+        f"images = from_uint8(decode_image(Path({f'{picture}.png'!r}), channels={channels})[None])",
+    ]
+
+
+def _python_alone(picture: str, lines: list[str]) -> dict[str, Any]:
+    return {"file": f"{picture}.png", "command": None, "python": "\n".join(lines) + "\n", "versions": versions()}

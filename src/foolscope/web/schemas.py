@@ -120,14 +120,23 @@ class AuditRequest(Request):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"kind": "audit", "model": "lenet", "data": "digits", "attacks": ["fgsm", "pgd"], "limit": 256}
+                {
+                    "kind": "audit",
+                    "model": "lenet:weights=digits",
+                    "data": "digits",
+                    "attacks": ["fgsm", "pgd"],
+                    "limit": 256,
+                }
             ]
         }
     )
 
 
 class EvolveRequest(Request):
-    """A search for chains of filters: as `foolscope evolve`, with `data` a set of the gallery."""
+    """A search for chains of filters: as `foolscope evolve`, with `data` a set of the gallery.
+
+    `pool` is by default the thesis' five filters, and for gray images those that do not color.
+    """
 
     kind: Literal["evolve"]
     model: Name
@@ -135,8 +144,9 @@ class EvolveRequest(Request):
     filters: Annotated[int, Field(ge=1, le=10)] = 5
     population: Annotated[int, Field(ge=2, le=1000)] = 10
     epochs: Annotated[int, Field(ge=1, le=1000)] = 3
-    images: Annotated[int, Field(ge=1, le=1_000_000)] = 200
-    held_out: Annotated[int, Field(ge=1, le=1_000_000)] = 500
+    images: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    held_out: Annotated[int, Field(ge=1, le=1_000_000)] = 200
+    pool: Spec | None = None
     detector: Spec | None = "fs"
     seed: Seed = 0
 
@@ -259,6 +269,7 @@ class PresetList(BaseModel):
     """A set's presets."""
 
     set: str
+    count: int
     images: list[PresetEntry]
 
 
@@ -275,6 +286,20 @@ class ClassShare(ClassEntry):
     probability: float
 
 
+class Repetition(BaseModel):
+    """What repeats a result; `command` is null where the command line cannot."""
+
+    command: str | None
+    python: str
+    versions: dict[str, str | None]
+
+
+class Reproduction(Repetition):
+    """What repeats a result on a picture, once that is saved as `file`."""
+
+    file: str
+
+
 class Prediction(BaseModel):
     """What a network sees in a picture."""
 
@@ -285,6 +310,7 @@ class Prediction(BaseModel):
     truth: ClassEntry | None
     correct: bool | None
     message: str
+    reproduce: Reproduction
 
 
 class Defended(Prediction):
@@ -303,15 +329,7 @@ class Detection(BaseModel):
     detected: bool | None
     calibration: Literal["calibrated", "calibrating", "none"]
     message: str
-
-
-class Reproduction(BaseModel):
-    """What repeats a result."""
-
-    file: str
-    command: str
-    python: str
-    versions: dict[str, str | None]
+    reproduce: Reproduction
 
 
 class Attacked(BaseModel):
@@ -376,6 +394,7 @@ class JobEntry(BaseModel):
     error: str | None
     progress: dict[str, Any] | None
     page: str | None
+    reproduce: Repetition | None
 
 
 class JobList(BaseModel):

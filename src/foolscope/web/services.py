@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 
-from foolscope.files import home
+from foolscope.errors import StorageError
+from foolscope.files import HOME_ADVICE, check_writable, home
 from foolscope.web.chains import ChainShelf
 from foolscope.web.decoding import Decoder
 from foolscope.web.gallery import Gallery
@@ -26,6 +28,7 @@ class Services:
     """The parts, made from the settings; `stopping` is set once the server ends."""
 
     settings: Settings
+    home: Path
     networks: Networks
     pictures: PictureStore
     gallery: Gallery
@@ -43,6 +46,7 @@ class Services:
         gallery, chains = Gallery(), ChainShelf(home() / "chains")
         return cls(
             settings=settings,
+            home=home(),
             networks=networks,
             pictures=pictures,
             gallery=gallery,
@@ -54,6 +58,10 @@ class Services:
 
     async def start(self) -> None:
         """Prepare what the first requests need, as far as that need not be waited for."""
+        try:
+            await asyncio.to_thread(check_writable, self.home, HOME_ADVICE)
+        except StorageError as error:
+            LOGGER.warning("nothing can be uploaded or saved, and no job started: %s", error)
         try:
             await asyncio.gather(self.decoder.start(), self.networks.get(START_MODEL))
         except Exception:

@@ -15,7 +15,7 @@ from foolscope.web.answers import picture_entry
 from foolscope.web.gallery import Preset
 from foolscope.web.pictures import Picture, picture_of
 from foolscope.web.problems import MalformedError, TooLargeError
-from foolscope.web.routes.common import ServicesHere, new_router
+from foolscope.web.routes.common import ClientHere, ServicesHere, new_router
 
 router = new_router("images")
 
@@ -44,14 +44,16 @@ async def gallery(services: ServicesHere) -> schemas.SetList:
 async def gallery_set(name: str, services: ServicesHere) -> schemas.PresetList:
     """The presets of a set."""
 
-    def listed() -> list[schemas.PresetEntry]:
-        return [_preset_entry(preset) for preset in services.gallery.listed(services.gallery.source(name))]
+    def listed() -> schemas.PresetList:
+        source = services.gallery.source(name)
+        images = [_preset_entry(preset) for preset in services.gallery.listed(source)]
+        return schemas.PresetList(set=name, count=len(services.gallery.data(source)), images=images)
 
-    return schemas.PresetList(set=name, images=await asyncio.to_thread(listed))
+    return await asyncio.to_thread(listed)
 
 
 @router.post("/images", status_code=201, openapi_extra=_UPLOAD)
-async def upload(request: Request, services: ServicesHere) -> schemas.Uploaded:
+async def upload(request: Request, services: ServicesHere, client: ClientHere) -> schemas.Uploaded:
     """Keep a picture: the body is an image file, or a multipart form with one."""
     content, limit = await request.body(), services.settings.upload_bytes
     media_type = request.headers.get("content-type", "")
@@ -59,7 +61,7 @@ async def upload(request: Request, services: ServicesHere) -> schemas.Uploaded:
         content = _file_in_form(media_type, content)
     if len(content) > limit:
         raise TooLargeError(f"the file has {len(content):,} bytes, more than the {limit:,} that are allowed.")
-    decoded = await services.decoder.decode(content)
+    decoded = await services.decoder.decode(content, client)
     picture = await asyncio.to_thread(services.pictures.put, picture_of(decoded.pixels))
     return schemas.Uploaded(**picture_entry(picture).model_dump(), notes=list(decoded.notes))
 
@@ -104,7 +106,8 @@ async def _png(
     lasting = "max-age=31536000, immutable" if name == picture.id else "max-age=3600"
     tag = f'"{picture.id}"'
     headers |= {"Cache-Control": f"private, {lasting}", "ETag": tag}
-    if request.headers.get("if-none-match") == tag:
+    wanted = request.headers.get("if-none-match", "").split(",")
+    if {one.strip().removeprefix("W/") for one in wanted} & {tag, "*"}:
         return Response(status_code=304, headers=headers)
     return Response(await asyncio.to_thread(encode), headers=headers, media_type="image/png")
 

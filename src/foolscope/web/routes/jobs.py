@@ -11,13 +11,11 @@ from fastapi import Depends, Header, Query, Response
 from fastapi.responses import FileResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from foolscope.attacks import parse_attack
-from foolscope.defenses import parse_defense, parse_detector
 from foolscope.errors import MissingError
-from foolscope.experiments.grid import parse_eps_by_norm
 from foolscope.web import schemas
 from foolscope.web.events import MOST_JOBS, Events
 from foolscope.web.job_kinds import KINDS
+from foolscope.web.job_requests import checked
 from foolscope.web.jobs import UNFINISHED, Job, as_json
 from foolscope.web.problems import NotFoundError
 from foolscope.web.routes.common import ServicesHere, new_router
@@ -45,25 +43,10 @@ async def start(body: schemas.JobRequest, services: ServicesHere) -> schemas.Job
     def work() -> Job:
         if (state := services.networks.state(offer.model)).name not in ("ready", "loading", "failed"):
             raise MissingError(f"{offer.model} is not at hand: {state.detail or state.name}.")
-        services.gallery.source(body.data)
-        _check(body)
-        asked = body.model_dump() | {"model": offer.model}
-        return services.jobs.submit(body.kind, f"{offer.model} on {body.data}", asked)
+        wanted = checked(body, offer, services.gallery)
+        return services.jobs.submit(body.kind, wanted.title, wanted.asked, wanted.reproduce)
 
     return job_entry(await asyncio.to_thread(work))
-
-
-def _check(body: schemas.AuditRequest | schemas.EvolveRequest) -> None:
-    """Raise what the library raises for specs that it does not understand, before there is a job."""
-    if isinstance(body, schemas.EvolveRequest):
-        if body.detector is not None:
-            parse_detector(body.detector)
-        return
-    for attack in body.attacks:
-        parse_attack(attack)
-    for defense in body.defenses:
-        parse_defense(defense)
-    parse_eps_by_norm(body.eps)
 
 
 @router.get("/jobs")
@@ -120,7 +103,7 @@ async def events(
 async def reports(services: ServicesHere) -> schemas.ReportList:
     """The reports of finished jobs, newest first."""
     found = await asyncio.to_thread(services.jobs.listed)
-    return schemas.ReportList(reports=[_report_entry(job) for job in found if job.page])
+    return schemas.ReportList(reports=[_report_entry(job) for job in found if job.page and job.kind in KINDS])
 
 
 @router.get("/reports/{name}/{file}", response_class=FileResponse)

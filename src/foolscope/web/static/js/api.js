@@ -4,6 +4,9 @@ import { signal } from "./base.js";
 
 const ROOT = "/api/v1";
 
+/** What is told where no answer came. */
+export const GONE = "The server does not answer. Is 'foolscope serve' still running?";
+
 /** Whether the server refused for want of its token. */
 export const tokenWanted = signal(false);
 
@@ -33,7 +36,7 @@ export async function ask(path, options = {}) {
     response = await fetch(ROOT + path, { method, headers, body: content, signal });
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new ApiError("The server does not answer. Is 'foolscope serve' still running?", 0, "gone");
+    throw new ApiError(GONE, 0, "gone");
   }
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({}));

@@ -9,17 +9,17 @@ import { isGoing, jobs, refresh as refreshJobs } from "./jobs/store.js";
 import { followNetworks } from "./lab/actions.js";
 import { Lab } from "./lab/page.js";
 import { followPreview } from "./lab/preview.js";
-import { address, restore } from "./lab/restore.js";
+import { address, followAddress, restore } from "./lab/restore.js";
 import * as s from "./lab/state.js";
 import { Reports } from "./reports/page.js";
-import { goTo, navigated, opened, view } from "./route.js";
+import { goTo, navigated, opened, view, VIEWS } from "./route.js";
 import { SignIn } from "./session.js";
 import { Problem } from "./shell.js";
 
 /** @typedef {import("./route.js").View} View */
 
 /** @type {Record<View, {title: string, page: () => any}>} */
-const VIEWS = {
+const PAGES = {
   lab: { title: "Lab", page: Lab },
   defend: { title: "Defend", page: Defend },
   evolve: { title: "Evolve", page: Evolve },
@@ -31,7 +31,7 @@ const isReady = signal(false);
 /** The views that this server can fill. @returns {View[]} */
 function offered() {
   const kinds = s.about.value?.jobs ?? ["audit"];
-  return /** @type {View[]} */ (["lab", "defend", ...(kinds.includes("evolve") ? ["evolve"] : []), "reports"]);
+  return VIEWS.filter((name) => name !== "evolve" || kinds.includes("evolve"));
 }
 
 /** Whether a job of a view runs. @param {View} name */
@@ -49,11 +49,11 @@ function App() {
   const main = useRef(/** @type {HTMLElement | null} */ (null));
   const shown = view.value;
   useEffect(() => {
-    document.title = shown === "lab" ? "foolscope" : `${VIEWS[shown].title} · foolscope`;
+    document.title = shown === "lab" ? "foolscope" : `${PAGES[shown].title} · foolscope`;
     if (isReady.peek()) main.current?.focus({ preventScroll: true });
   }, [shown]);
   if (tokenWanted.value) return html`<${SignIn} onDone=${begin} />`;
-  const Page = VIEWS[shown].page;
+  const Page = PAGES[shown].page;
   return html`
     <a class="skip" href="#main">Skip to the content</a>
     <header class="top">
@@ -68,7 +68,7 @@ function App() {
               event.preventDefault();
               goTo(name);
             }}
-          >${VIEWS[name].title}${isAtWork(name) && html`<span class="dot" title="at work"></span>`}</a>`)}
+          >${PAGES[name].title}${isAtWork(name) && html`<span class="dot" title="at work"></span>`}</a>`)}
       </nav>
     </header>
     <main id="main" ref=${main} tabindex="-1">
@@ -131,10 +131,12 @@ function writeNow(values = wanted()) {
 
 effect(() => {
   const values = wanted();
-  if (isFollowing || !isReady.value) return;
-  writeNow(values);
+  if (!isReady.value) return;
+  if (!isFollowing) writeNow(values);
+  else if (navigated.now) writeNow({ ...read(), view: values.view, open: values.open }); // the lab's part is on its way
 });
 addEventListener("popstate", () => void follow());
 followPreview();
+followAddress();
 render(html`<${App} />`, /** @type {HTMLElement} */ (document.getElementById("app")));
 void begin();

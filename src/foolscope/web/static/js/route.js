@@ -4,6 +4,9 @@ import { batch, signal } from "./base.js";
 
 /** @typedef {"lab" | "defend" | "evolve" | "reports"} View */
 
+/** @type {View[]} */
+export const VIEWS = ["lab", "defend", "evolve", "reports"];
+
 export const view = signal(/** @type {View} */ ("lab"));
 /** The report or the search that is open. */
 export const opened = signal("");

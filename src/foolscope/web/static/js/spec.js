@@ -14,16 +14,13 @@
  * @property {string} help
  */
 
-/** @param {number} value */
-const short = (value) => String(Number(value.toFixed(6)));
-
 /** @param {Step[]} steps @returns {string} */
 export function chainSpec(steps) {
   return steps
     .map(({ filter, strength, intensity }) => {
       const values = [];
-      if (strength !== 1) values.push(`strength=${short(strength)}`);
-      if (intensity !== 1) values.push(`intensity=${short(intensity)}`);
+      if (strength !== 1) values.push(`strength=${strength}`);
+      if (intensity !== 1) values.push(`intensity=${intensity}`);
       return values.length ? `${filter}:${values.join(",")}` : filter;
     })
     .join("|");

@@ -2,6 +2,7 @@
 /** The detector's score of a picture against the threshold of its network. */
 import { latest, post, told } from "../api.js";
 import { html, useEffect, useRef, useSignal } from "../base.js";
+import { pictureOf, Repeat } from "../repeat.js";
 import { Problem } from "../shell.js";
 
 /** The score is an L1 distance between two softmax outputs. */
@@ -32,7 +33,7 @@ export function Detector({ model, image }) {
       asking.current();
     };
   }, [model, image]);
-  const { score, threshold, detected, message } = seen.value ?? {};
+  const { score, threshold, detected, message, reproduce } = seen.value ?? {};
   return html`
     <div class="detector" aria-busy=${seen.value ? "false" : "true"}>
       ${seen.value && html`
@@ -41,7 +42,8 @@ export function Detector({ model, image }) {
           <rect class=${detected ? "value over" : "value"} x="0" y="9" width=${Math.max(3, (WIDTH * Math.min(score, HIGHEST)) / HIGHEST)} height="8" rx="4" />
           ${threshold !== null && html`<path class="threshold" d=${`M${(WIDTH * threshold) / HIGHEST} 2V24`} />`}
         </svg>
-        <p class="note" role="status">${message}</p>`}
+        <p class="note" role="status">${message}</p>
+        <${Repeat} reproduce=${reproduce} picture=${pictureOf(reproduce)} title="Repeat this score" />`}
       <${Problem} text=${error.value} />
     </div>
   `;

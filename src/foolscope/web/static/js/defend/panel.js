@@ -3,6 +3,7 @@
 import { latest, post, told } from "../api.js";
 import { effect, html, signal, useEffect, useRef, useSignal } from "../base.js";
 import * as s from "../lab/state.js";
+import { pictureOf, Repeat } from "../repeat.js";
 import { Problem, Shares, Shot } from "../shell.js";
 
 /** The sliders: a defense, its parameter, and the range that is of use. */
@@ -26,6 +27,9 @@ export const spec = () =>
 
 /** @param {string} name */
 const isKnown = (name) => s.defenses.value.some((one) => one.name === name);
+
+/** Whether there is a slider for each part of a spec. @param {string} text */
+export const canRestore = (text) => text.split("|").every((part) => SLIDERS.some((one) => one.name === part.split(":")[0]));
 
 /** Set the sliders as a spec says, as far as they can. @param {string} text */
 export function restore(text) {
@@ -108,6 +112,7 @@ function After({ model, image, label, title }) {
         <div>
           <p class=${`verdict ${isRight === null ? "open" : isRight ? "right" : "wrong"}`} role="status">${sentence(answer, isRight)}</p>
           <${Shares} shares=${answer.top} truth=${label} label=${`Top 3 classes, ${title}, squeezed`} />
+          <${Repeat} reproduce=${answer.reproduce} picture=${pictureOf(answer.reproduce)} title=${`Repeat: ${title.toLowerCase()}, squeezed`} />
         </div>`}
       <${Problem} text=${error.value} />
     </div>

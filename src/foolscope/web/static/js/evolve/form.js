@@ -3,26 +3,30 @@
 import { told } from "../api.js";
 import { html, useSignal } from "../base.js";
 import { start } from "../jobs/store.js";
+import { measurable, usualPair, whyNotMeasured } from "../lab/fitting.js";
 import * as s from "../lab/state.js";
-import { ownData, readyNetworks } from "../reports/audit-form.js";
+import { dataOptions, readyNetworks } from "../reports/audit-form.js";
 import { Action, Problem } from "../shell.js";
 
 /** The numbers of a search: name, field, usual value, highest. @type {[string, string, number, number][]} */
 const NUMBERS = [
   ["filters in a chain", "filters", 5, 10],
   ["chains at a time", "population", 10, 100],
-  ["generations", "epochs", 3, 100],
+  ["epochs", "epochs", 3, 100],
   ["images to search on", "images", 100, 10_000],
   ["images to judge on", "held_out", 200, 10_000],
   ["seed", "seed", 0, 2 ** 31],
 ];
+/** The lowest value where it is not one. @type {Record<string, number>} */
+const LOWEST = { seed: 0, population: 2 };
 
 /** @param {{onStarted: (id: string) => void}} props */
 export function EvolveForm({ onStarted }) {
-  const model = useSignal(s.network.value?.state === "ready" && !s.isGray.value ? s.modelName.value : "resnet20");
-  const data = useSignal(ownData(s.networks.value.find((one) => one.model === model.value)?.trained_on));
+  const usual = usualPair();
+  const model = useSignal(usual.model);
+  const data = useSignal(usual.data);
   const isHidden = useSignal(true);
-  const numbers = useSignal(Object.fromEntries(NUMBERS.map(([, key, usual]) => [key, String(usual)])));
+  const numbers = useSignal(Object.fromEntries(NUMBERS.map(([, key, value]) => [key, String(value)])));
   const problem = useSignal("");
   const isBusy = useSignal(false);
   const begin = async () => {
@@ -37,18 +41,17 @@ export function EvolveForm({ onStarted }) {
     }
     isBusy.value = false;
   };
-  const bad = NUMBERS.find(([, key, , high]) => !/^\d+$/.test(numbers.value[key]) || Number(numbers.value[key]) > high);
   return html`
     <form class="card" aria-label="New search" onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}>
       <label class="field"><span>network</span><select
         value=${model.value}
         onChange=${(/** @type {any} */ event) => {
           model.value = event.currentTarget.value;
-          data.value = ownData(s.networks.value.find((one) => one.model === model.value)?.trained_on);
+          data.value = measurable(s.networks.value.find((one) => one.model === model.value))[0]?.set ?? "";
         }}
       >${readyNetworks()}</select></label>
       <label class="field"><span>images</span><select value=${data.value} onChange=${(/** @type {any} */ event) => (data.value = event.currentTarget.value)}>
-        ${s.sets.value.map((one) => html`<option key=${one.set} value=${one.set}>${one.title}</option>`)}
+        ${dataOptions(model.value)}
       </select></label>
       <label class="field check">
         <input type="checkbox" checked=${isHidden.value} onChange=${(/** @type {any} */ event) => (isHidden.value = event.currentTarget.checked)} />
@@ -56,14 +59,23 @@ export function EvolveForm({ onStarted }) {
       </label>
       ${NUMBERS.map(([title, key, , high]) => html`
         <label class="field" key=${key}><span>${title}</span><input
-          type="number" min=${key === "seed" ? 0 : 1} max=${high} value=${numbers.value[key]}
+          type="number" min=${LOWEST[key] ?? 1} max=${high} value=${numbers.value[key]}
           onInput=${(/** @type {any} */ event) => (numbers.value = { ...numbers.value, [key]: event.currentTarget.value })}
         /></label>`)}
       <${Action}
         id="start-search" class="primary wide" busy=${isBusy.value && "Starting …"} onClick=${begin}
-        why=${bad ? `${bad[0]}: a whole number, at most ${bad[3].toLocaleString("en")}.` : ""}
+        why=${whyNotMeasured(model.value, data.value) || whyNotNumbers(numbers.value)}
       >Start the search<//>
       <${Problem} text=${problem.value} />
     </form>
   `;
+}
+
+/** @param {Record<string, string>} numbers */
+function whyNotNumbers(numbers) {
+  const bad = NUMBERS.find(([, key, , high]) => {
+    const value = Number(numbers[key]);
+    return !/^\d+$/.test(numbers[key]) || value > high || value < (LOWEST[key] ?? 1);
+  });
+  return bad ? `${bad[0]}: a whole number, ${LOWEST[bad[1]] ?? 1} to ${bad[3].toLocaleString("en")}.` : "";
 }

@@ -1,68 +1,64 @@
 // @ts-check
 /** The Pareto front of a search: attack success against detection, or against the change of the image. */
 import { html, useSignal } from "../base.js";
-import { percent } from "../format.js";
-import { filteredUrl } from "../jobs/store.js";
-import { choosePicture, chooseNetwork } from "../lab/actions.js";
-import { edit } from "../lab/chains.js";
-import * as s from "../lab/state.js";
-import { goTo } from "../route.js";
+import { counted, percent } from "../format.js";
+import { filteredUrl, titleOf } from "../jobs/store.js";
+import { Repeat } from "../repeat.js";
 import { parseChain } from "../spec.js";
+import { Chart, stairs } from "./chart.js";
+import { openInLab, pictureFor } from "./open.js";
 
 /** @typedef {{chain: string, asr: number, detection?: number | null, linf?: number | null}} Point */
 
-const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT] = [640, 380, 56, 48, 16, 28];
-const TICKS = [0, 0.25, 0.5, 0.75, 1];
-const x = (/** @type {number} */ share) => LEFT + share * (WIDTH - LEFT - RIGHT);
-const y = (/** @type {number} */ share) => HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP);
-
 /** @param {{job: import("../jobs/store.js").Job}} props */
 export function Front({ job }) {
-  const shown = useSignal(-1);
+  const shown = useSignal("");
+  const [name, about] = titleOf(job);
   /** @type {Point[]} */
-  const front = [...(job.progress?.front ?? [])].sort((one, other) => cost(one) - cost(other));
+  const front = [...(job.progress?.front ?? [])].sort((one, other) => cost(one) - cost(other) || one.asr - other.asr);
   const isDetection = front.every((one) => one.detection !== null && one.detection !== undefined);
   const axis = isDetection ? "detected by the detector" : "largest change of a pixel (ℓ∞)";
-  const point = front[shown.value];
-  const image = s.picture.value?.id ?? "photos-0";
+  const point = front.find((one) => one.chain === shown.value);
+  const places = grouped(front).map((here) => ({
+    x: cost(here[0]), y: here[0].asr, isChosen: here.some((one) => one === point), chain: here[0].chain,
+    label: here.length === 1 ? `${spoken(here[0])}. Open in Lab` : `${counted(here.length, "chain")}: ${placed(here[0])}. Show the first`,
+    onShow: () => here.some((one) => one === point) || (shown.value = here[0].chain),
+    onOpen: () => (here.length === 1 ? void openInLab(here[0].chain, job) : (shown.value = here[0].chain)),
+    count: here.length,
+  }));
   return html`
     <div class="front">
-      <h2>${job.title}</h2>
+      <h2>${name}</h2>
+      <p class="note">${about}</p>
       ${job.page && html`<p><a class="button small" href=${job.page} target="_blank" rel="noopener">Read the report</a></p>`}
       ${front.length === 0 && html`<p class="note">The front is empty until the first chains are measured.</p>`}
-      <svg class="chart" viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} role="group" aria-label=${`Pareto front of ${front.length} chains: attack success against ${axis}`}>
-        ${TICKS.map((tick) => html`
-          <path key=${tick} class="grid" d=${`M${x(0)} ${y(tick)}H${x(1)}`} />
-          <text class="tick" x=${LEFT - 8} y=${y(tick) + 4} text-anchor="end">${100 * tick} %</text>
-          <text class="tick" x=${x(tick)} y=${HEIGHT - BOTTOM + 20} text-anchor="middle">${isDetection ? `${100 * tick} %` : tick}</text>`)}
-        <text class="axis" x=${x(0.5)} y=${HEIGHT - 8} text-anchor="middle">${axis}</text>
-        <text class="axis" transform=${`translate(14 ${y(0.5)}) rotate(-90)`} text-anchor="middle">attack success</text>
-        <path class="line" d=${stairs(front)} />
-        ${front.map((one, index) => html`
-          <g
-            key=${one.chain} class=${shown.value === index ? "point chosen" : "point"} role="button" tabindex="0"
-            data-chain=${one.chain} aria-label=${`${names(one)}: ${percent(one.asr)} success, ${told(one)}. Open in Lab`}
-            onMouseEnter=${() => (shown.value = index)} onFocus=${() => (shown.value = index)}
-            onClick=${() => open(one, job)} onKeyDown=${(/** @type {KeyboardEvent} */ event) => {
-              if (event.key !== "Enter" && event.key !== " ") return;
-              event.preventDefault();
-              open(one, job);
-            }}
-          ><circle class="reach" cx=${x(cost(one))} cy=${y(one.asr)} r="14" /><circle cx=${x(cost(one))} cy=${y(one.asr)} r="5.5" /></g>`)}
-      </svg>
+      <${Chart} places=${places} label=${`Pareto front of ${counted(front.length, "chain")}: attack success against ${axis}`} axis=${axis} inPercent=${isDetection} />
+      ${front.length > 0 && html`<p class="note">${measuredOn(job)}${isDetection && stairs(places).length < places.length ? " Chains below the line change the image less." : ""}</p>`}
       <div class="peek" aria-live="polite">
         ${point
           ? html`
-            <img src=${filteredUrl(image, job.asked.model, point.chain)} alt="The image in hand with this chain" width="128" height="128" />
+            <img src=${filteredUrl(pictureFor(job), job.asked.model, point.chain)} alt="The image in hand with this chain" width="128" height="128" />
             <div>
               <p><b>${percent(point.asr)}</b> fooled, ${told(point)}</p>
               <ol class="note">
                 ${parseChain(point.chain).map((step) => html`<li><b>${step.filter}</b> strength ${step.strength.toFixed(2)}, intensity ${step.intensity.toFixed(2)}</li>`)}
               </ol>
-              <button type="button" class="button small" onClick=${() => open(point, job)}>Open in Lab</button>
+              <button type="button" class="button small" onClick=${() => openInLab(point.chain, job)}>Open in Lab</button>
             </div>`
-          : front.length > 0 && html`<p class="note">Point at a chain to see it; click to open it in Lab.</p>`}
+          : front.length > 0 && html`<p class="note">Choose a chain to see it.</p>`}
       </div>
+      ${front.length > 0 && html`
+        <ol class="chains" aria-label="Chains of the front">
+          ${front.map((one) => html`
+            <li key=${one.chain}>
+              <button
+                type="button" class="link" aria-pressed=${one === point ? "true" : "false"} aria-label=${`Show ${spoken(one)}`}
+                onMouseEnter=${() => (shown.value = one.chain)} onClick=${() => (shown.value = one.chain)}
+              >${names(one)}</button>
+              <span class="note">${reached(one)}</span>
+            </li>`)}
+        </ol>`}
+      <${Repeat} reproduce=${job.reproduce} title="Repeat this search" />
     </div>
   `;
 }
@@ -74,20 +70,30 @@ const names = (one) => parseChain(one.chain).map((step) => step.filter).join(" �
 const cost = (one) => one.detection ?? one.linf ?? 0;
 
 /** @param {Point} one */
-const told = (one) =>
-  one.detection === null || one.detection === undefined ? `ℓ∞ ${(one.linf ?? 0).toFixed(3)}` : `${percent(one.detection)} detected`;
+const told = ({ detection = null, linf = null }) =>
+  [detection === null ? "" : `${percent(detection)} detected`, linf === null ? "" : `ℓ∞ ${linf.toFixed(3)}`].filter(Boolean).join(", ");
 
-/** The front as stairs: what is reachable at a cost. @param {Point[]} front */
-function stairs(front) {
-  if (front.length === 0) return "";
-  const steps = front.slice(1).map((one) => `H${x(cost(one))}V${y(one.asr)}`);
-  return `M${x(cost(front[0]))} ${y(0)}V${y(front[0].asr)}${steps.join("")}H${x(1)}`;
+/** Where it lies in the chart. @param {Point} one */
+const placed = (one) => `${percent(one.asr)} success, ${told((one.detection ?? null) === null ? one : { ...one, linf: null })}`;
+
+/** @param {Point} one */
+const reached = (one) => `${percent(one.asr)} success, ${told(one)}`;
+
+/** @param {Point} one */
+const spoken = (one) => `${names(one)}: ${reached(one)}`;
+
+/** The chains by place: those that say the same numbers cannot be told apart in the chart. @param {Point[]} front */
+function grouped(front) {
+  /** @type {Map<string, Point[]>} */
+  const places = new Map();
+  for (const one of front) places.set(placed(one), [...(places.get(placed(one)) ?? []), one]);
+  return [...places.values()];
 }
 
-/** Open a chain in Lab, on the image in hand. @param {Point} one @param {import("../jobs/store.js").Job} job */
-function open(one, job) {
-  chooseNetwork(job.asked.model);
-  if (s.picture.value === null) choosePicture((s.presets.value.photos ?? [])[0]);
-  edit(parseChain(one.chain));
-  goTo("lab");
+/** What the numbers were measured on. @param {import("../jobs/store.js").Job} job */
+function measuredOn({ asked, page }) {
+  const searched = `Measured on the ${counted(asked.images, "image")} that the search looks at`;
+  return page
+    ? `${searched}; the report has the numbers on ${asked.held_out.toLocaleString("en")} others, which count.`
+    : `${searched}, so too high; at its end the front is judged on ${asked.held_out.toLocaleString("en")} others.`;
 }

@@ -1,6 +1,6 @@
 // @ts-check
 /** Jobs, and the one stream of events that is open while one of them runs. */
-import { ask, get, post, query, told } from "../api.js";
+import { ask, get, GONE, post, query, told } from "../api.js";
 import { signal } from "../base.js";
 
 /**
@@ -14,6 +14,7 @@ import { signal } from "../base.js";
  * @property {string | null} error
  * @property {any} progress
  * @property {string | null} page
+ * @property {import("../repeat.js").Reproduction | null} [reproduce]
  * @property {Record<string, any>} asked
  */
 
@@ -23,11 +24,20 @@ export const error = signal("");
 /** @type {{value: {id: string, title: string, created: string, page: string, json: string, parquet: string | null}[]}} */
 export const reports = signal([]);
 
+/** A title in two parts: the network on its images, and what is asked for. @param {Job} job @returns {[string, string]} */
+export function titleOf({ title }) {
+  const at = title.indexOf(": ");
+  return at < 0 ? [title, ""] : [title.slice(0, at), title.slice(at + 2)];
+}
+
 /** @param {Job} job */
 export const isGoing = (job) => job.state === "queued" || job.state === "running";
 
+/** Milliseconds. */
+const RETRY = 2000;
 /** @type {EventSource | null} */
 let source = null;
+let hasFailed = false;
 
 /** Read the jobs and reports, and listen while one runs. */
 export async function refresh() {
@@ -56,6 +66,16 @@ function listen() {
     jobs.value = jobs.value.map((old) => (old.id === id ? { ...old, progress: { ...old.progress, ...progress } } : old));
   });
   opened.addEventListener("end", () => void refresh());
+  // The browser asks again by itself until the server answers; then what happened in between is read.
+  opened.addEventListener("error", () => {
+    hasFailed = true;
+    error.value = GONE;
+    if (opened.readyState === EventSource.CLOSED) setTimeout(() => opened === source && void refresh(), RETRY);
+  });
+  opened.addEventListener("open", () => {
+    if (hasFailed) void refresh();
+    hasFailed = false;
+  });
 }
 
 /**

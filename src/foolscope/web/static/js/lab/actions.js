@@ -10,8 +10,16 @@ const predicting = latest();
 const attacking = latest();
 const uploading = latest();
 
-/** Forget what was seen and done: the second form goes away. */
+/** Forget what was seen and done, and what an address asked for: the second form goes away. */
 export function forget() {
+  batch(() => {
+    clear();
+    s.awaited.value = null;
+    s.errors.page.value = "";
+  });
+}
+
+function clear() {
   predicting();
   attacking();
   batch(() => {
@@ -79,10 +87,14 @@ export async function upload(file) {
   if (!signal.aborted) s.busy.upload.value = false;
 }
 
-/** Ask the network what it sees. @param {{quiet?: boolean}} [options] quiet: without the dialog */
+/**
+ * Ask the network what it sees.
+ * @param {{quiet?: boolean}} [options] quiet: for an address or another page, without the dialog
+ */
 export async function predict({ quiet = false } = {}) {
   if (s.whyNotPredict.value || !s.picture.value) return;
-  forget();
+  if (quiet) clear();
+  else forget();
   const signal = predicting();
   s.busy.predict.value = true;
   void followNetworks();
@@ -124,6 +136,15 @@ export function changed() {
     s.result.value = null;
     s.busy.attack.value = false;
     s.errors.attack.value = "";
+  });
+}
+
+/** Say what the image really shows: an attack shall lead away from that. @param {number} index */
+export function chooseTruth(index) {
+  changed();
+  batch(() => {
+    s.chosenTruth.value = index;
+    if (s.target.value === String(index)) s.target.value = "";
   });
 }
 

@@ -1,7 +1,6 @@
 // @ts-check
 /** The chain editor: add, remove and reorder filters by keyboard or drag, with strength and intensity of each. */
 import { html, useSignal } from "../base.js";
-import { Problem } from "../shell.js";
 import { save, setSteps } from "./chains.js";
 import { preview } from "./preview.js";
 import * as s from "./state.js";
@@ -97,18 +96,19 @@ function StepRow({ step, index, count, onMove, onDrag }) {
 
 /** @param {{title: string, name: string, value: number, range: {low: number, high: number}, onInput: (value: number) => void}} props */
 function Slider({ title, name, value, range, onInput }) {
+  const [low, high] = [Math.min(range.low, value), Math.max(range.high, value)];
   return html`
     <label class="slider">
       <span>${title}</span>
       <input
-        type="range" min=${Math.min(range.low, value)} max=${Math.max(range.high, value)} step="any" value=${value}
+        type="range" min=${low} max=${high} step="any" value=${value}
         aria-label=${`${title} of ${name}`} aria-valuetext=${value.toFixed(2)}
         onInput=${(/** @type {any} */ event) => onInput(Math.round(100 * Number(event.currentTarget.value)) / 100)}
         onKeyDown=${(/** @type {KeyboardEvent} */ event) => {
           const by = { ArrowLeft: -0.01, ArrowDown: -0.01, ArrowRight: 0.01, ArrowUp: 0.01 }[event.key];
           if (!by) return;
           event.preventDefault();
-          onInput(Math.min(range.high, Math.max(range.low, Math.round(100 * (value + by)) / 100)));
+          onInput(Math.min(high, Math.max(low, Math.round(100 * (value + by)) / 100)));
         }}
       />
       <output>${value.toFixed(2)}</output>
@@ -128,6 +128,5 @@ function Save() {
         ${s.draftId.value ? "Save changes" : "Save chain"}
       </button>
     </div>
-    <${Problem} text=${s.errors.preview.value} />
   `;
 }

@@ -80,11 +80,24 @@ export async function remove(chain) {
   if (chosen.kind === "chain" && chosen.id === chain.id) choose("agv-a");
 }
 
-/** Save the chain of a file, and choose it. @param {File} file @param {"thesis" | "code"} ids */
+/**
+ * Save the chain of a file, and choose it.  One without a title is called as its file is.
+ * @param {File} file
+ * @param {"thesis" | "code"} ids
+ */
 export async function importFile(file, ids) {
-  const title = file.name.replace(/\.json$/i, "").slice(0, 100);
+  const title = (await hasTitle(file)) ? "" : file.name.replace(/\.json$/i, "").slice(0, 100);
   const saved = await then(async () => {
     return (await ask(`/chains/import${query({ ids, title })}`, { method: "POST", body: file })).json();
   });
   if (saved) choose(saved.id);
+}
+
+/** @param {File} file */
+async function hasTitle(file) {
+  try {
+    return Boolean(JSON.parse(await file.text()).title);
+  } catch {
+    return false; // the server says what is wrong with the file
+  }
 }

@@ -3,6 +3,8 @@
 import { html, useEffect, useRef } from "../base.js";
 import { networkName, percent, words } from "../format.js";
 import { Notes, Shares, Shot } from "../shell.js";
+import { chooseTruth, openSet } from "./actions.js";
+import { fittingSet } from "./fitting.js";
 import * as s from "./state.js";
 
 export function PredictionDialog() {
@@ -31,22 +33,33 @@ function Seen({ seen, onLeave }) {
       form?.scrollIntoView({ block: "start" });
     });
   };
-  const kind = seen.correct === null ? "open" : seen.correct ? "right" : "wrong";
+  const isShut = !s.isOpen.value;
+  const kind = seen.correct ? "right" : isShut ? "wrong" : "open";
+  const verdict = s.isForeign.value ? "Not one of its classes" : { open: "Prediction", right: "Correct", wrong: "Incorrect" }[kind];
+  const better = s.isForeign.value ? fittingSet() : undefined;
   return html`
-    <p class=${`verdict ${kind}`}>${{ open: "Prediction", right: "Correct", wrong: "Incorrect" }[kind]}</p>
+    <p class=${`verdict ${kind}`}>${verdict}</p>
     <h2 id="seen-title">${networkName(seen.model)[0]} sees ${article(words(seen.top[0].name))}</h2>
     <div class="seen">
       <${Shot} picture=${seen.shown} alt="What the network was shown" />
       <div>
-        ${seen.correct === null ? html`<${TruthChoice} name="truth-dialog" />` : html`
+        ${kind === "open" ? html`<${TruthChoice} name="truth-dialog" />` : html`
           <${Shares} shares=${seen.top} truth=${seen.truth?.index} label="Top 3 classes" />`}
         <${Notes} notes=${seen.notes} />
       </div>
     </div>
     <p>${seen.correct ? "Now change the image until it sees something else." : seen.message}</p>
     <div class="buttons">
-      ${seen.correct === false
-        ? html`<button type="button" class="button primary" onClick=${onLeave}>Choose another</button>`
+      ${better && better.set !== s.openSet.value && html`
+        <button
+          type="button" class="button primary"
+          onClick=${() => {
+            void openSet(better.set);
+            onLeave();
+          }}
+        >Show ${better.title}</button>`}
+      ${isShut
+        ? html`<button type="button" class=${better && better.set !== s.openSet.value ? "button" : "button primary"} onClick=${onLeave}>Choose another</button>`
         : html`
           <button type="button" class="button primary" onClick=${goOn}>Choose an attack</button>
           <button type="button" class="button" onClick=${onLeave}>Close</button>`}
@@ -69,10 +82,7 @@ export function TruthChoice({ name }) {
           <input
             type="radio" name=${name} checked=${s.truth.value?.index === one.index}
             aria-label=${`${words(one.name)}, ${percent(one.probability)}`}
-            onChange=${() => {
-              s.chosenTruth.value = one.index;
-              s.result.value = null;
-            }}
+            onChange=${() => chooseTruth(one.index)}
           />
           <span class="name">${words(one.name)}</span>
           <span class="share">${percent(one.probability)}</span>

@@ -4,10 +4,8 @@ import { html, useEffect, useRef, useSignal } from "../base.js";
 import { words } from "../format.js";
 import { Problem, showChosen } from "../shell.js";
 import { choosePicture, openSet, upload } from "./actions.js";
+import { fittingSet, measurable } from "./fitting.js";
 import * as s from "./state.js";
-
-/** Sets that a network knows the classes of, by what it was trained on. @type {Record<string, string[]>} */
-const FITTING = { cifar10: ["photos", "cifar10"], mnist: ["digits", "mnist"], digits: ["digits", "mnist"] };
 
 /** @typedef {import("./types.js").Picture} Picture */
 
@@ -32,7 +30,20 @@ export function Gallery() {
       </div>
       <${Upload} />
       <${Problem} text=${s.errors.image.value} />
+      <${InHand} />
     </fieldset>
+  `;
+}
+
+/** The chosen picture above the button on narrow screens, where the stage lies below it. */
+function InHand() {
+  const one = s.picture.value;
+  if (one === null) return null;
+  return html`
+    <div class="chosen-image">
+      <img src=${one.thumbnail} alt="The chosen image" width="96" height="96" />
+      <span>${one.truth === undefined ? "your image" : words(one.truth)}</span>
+    </div>
   `;
 }
 
@@ -60,12 +71,10 @@ function Thumb({ one }) {
 
 /** Where the network knows none of the shown classes: which set it does know. */
 function Hint() {
-  const trained = s.network.value?.trained_on;
-  const fitting = (trained && FITTING[trained]) || [];
-  const better = s.sets.value.find((one) => one.set === fitting[0]);
-  if (!better || fitting.includes(s.openSet.value) || s.openSet.value.startsWith("photos") && trained === "cifar10") {
-    return null;
-  }
+  const network = s.network.value;
+  const better = fittingSet();
+  const isFitting = measurable(network).some((one) => one.set === s.openSet.value);
+  if (!better || isFitting || (s.openSet.value.startsWith("photos") && network?.trained_on === "cifar10")) return null;
   return html`
     <p class="note hint">
       This network was trained on others.${" "}

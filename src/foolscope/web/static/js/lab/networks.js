@@ -72,7 +72,7 @@ function Status({ network }) {
 function Fetch() {
   const one = s.network.value;
   if (!one || one.state === "ready") return null;
-  const isOffline = s.about.value?.offline;
+  const isOffline = s.about.value?.offline && one.state !== "failed";
   if (one.state === "loading") {
     return html`
       <p class="fetch" role="status">

@@ -31,7 +31,7 @@ export function Result({ result }) {
   const { adversarial, original } = result;
   return html`
     <div class="result">
-      <p ref=${title} class=${`verdict big ${result.success ? "wrong" : "right"}`} role="status">${result.message}</p>
+      <p ref=${title} class=${`verdict big ${result.success ? "fooled" : "held"}`} role="status">${result.message}</p>
       <div class="views">
         <figure class="frame">
           <${Compare}

@@ -2,6 +2,7 @@
 /** The picture in hand: as it was chosen, as the network sees it, filtered, and attacked. */
 import { html } from "../base.js";
 import { words } from "../format.js";
+import { pictureOf, Repeat } from "../repeat.js";
 import { Notes, Shares, Shot } from "../shell.js";
 import { Compare } from "./compare.js";
 import { preview } from "./preview.js";
@@ -36,7 +37,7 @@ function Chosen({ picture }) {
 function Seen({ seen }) {
   const filtered = preview.value;
   const truth = s.truth.value;
-  const verdict = seen.correct === null ? "open" : seen.correct ? "right" : "wrong";
+  const verdict = seen.correct ? "right" : s.isOpen.value ? "open" : "wrong";
   return html`
     <figure>
       <div class="frame">
@@ -52,6 +53,7 @@ function Seen({ seen }) {
         <p class=${`verdict ${verdict}`} role="status">${seen.message}</p>
         <${Shares} shares=${seen.top} truth=${truth?.index} label="Top 3 classes" />
         <${Notes} notes=${seen.notes} />
+        <${Repeat} reproduce=${seen.reproduce} picture=${pictureOf(seen.reproduce)} title="Repeat this prediction" />
       </figcaption>
     </figure>
   `;

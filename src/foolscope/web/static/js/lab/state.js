@@ -15,7 +15,7 @@ import { chainSpec, specOf } from "../spec.js";
 export const about = signal(null);
 /** @type {{value: Network[]}} */
 export const networks = signal([]);
-/** @type {{value: {set: string, title: string}[]}} */
+/** @type {{value: import("./types.js").PresetSet[]}} */
 export const sets = signal([]);
 /** The presets of each set that was opened. @type {{value: Record<string, Picture[]>}} */
 export const presets = signal({});
@@ -69,6 +69,8 @@ export const errors = {
   chains: signal(""),
   preview: signal(""),
 };
+/** What an address asks for and is not done yet: its network may have to be loaded first. @type {{value: Record<string, string> | null}} */
+export const awaited = signal(null);
 /** Whether the dialog with the prediction is open. */
 export const dialogOpen = signal(false);
 
@@ -78,8 +80,14 @@ export const network = computed(() => networks.value.find((one) => one.model ===
 /** Whether the network takes gray images alone. */
 export const isGray = computed(() => network.value?.input_shape?.[0] === 1);
 
+/** Whether the image is a preset of a class that the network does not have. */
+export const isForeign = computed(
+  () => prediction.value !== null && prediction.value.truth === null
+    && (prediction.value.correct === false || picture.value?.truth !== undefined),
+);
+
 /** Whether the second form may be shown: the image is seen right, or nobody but the user knows what is right. */
-export const isOpen = computed(() => prediction.value !== null && prediction.value.correct !== false);
+export const isOpen = computed(() => prediction.value !== null && prediction.value.correct !== false && !isForeign.value);
 
 /** The ground truth among the network's classes. @type {{value: import("./types.js").Class | null}} */
 export const truth = computed(() => {

@@ -12,6 +12,7 @@
  * @property {string | null} [credit]
  * @property {string[]} [notes]
  *
+ * @typedef {{set: string, title: string}} PresetSet
  * @typedef {{index: number, name: string}} Class
  * @typedef {{index: number, name: string, probability: number}} Share
  *
@@ -36,6 +37,7 @@
  * @property {Class | null} truth
  * @property {boolean | null} correct
  * @property {string} message
+ * @property {import("../repeat.js").Reproduction} reproduce
  *
  * @typedef {object} Attacked
  * @property {string} model
@@ -56,7 +58,7 @@
  * @property {number} forwards
  * @property {number} backwards
  * @property {number} seconds
- * @property {{file: string, command: string, python: string}} reproduce
+ * @property {import("../repeat.js").Reproduction} reproduce
  * @property {string[]} notes
  *
  * @typedef {{id: string, title: string, saved: boolean, spec: string, steps: import("../spec.js").Step[]}} Chain

@@ -4,16 +4,9 @@ import { told } from "../api.js";
 import { html, useSignal } from "../base.js";
 import { networkName } from "../format.js";
 import { start } from "../jobs/store.js";
+import { measurable, usualPair, whyNotMeasured } from "../lab/fitting.js";
 import * as s from "../lab/state.js";
 import { Action, Problem } from "../shell.js";
-
-/** The set of the gallery that a network was trained for. @param {string | null | undefined} trained */
-export const ownData = (trained) => {
-  const has = (/** @type {string} */ set) => s.sets.value.some((one) => one.set === set);
-  if (trained === "imagenet") return s.sets.value.find((one) => one.set.startsWith("photos-"))?.set ?? "photos";
-  if (trained && has(trained)) return trained;
-  return trained === "mnist" ? "digits" : "photos";
-};
 
 /** The networks that can be used now, as options. */
 export const readyNetworks = () =>
@@ -21,10 +14,16 @@ export const readyNetworks = () =>
     .filter((one) => one.state === "ready" || one.state === "loading")
     .map((one) => html`<option key=${one.model} value=${one.model}>${networkName(one.model).filter(Boolean).join(", ")}</option>`);
 
+/** The sets that a network can be measured on, as options. @param {string} model */
+export const dataOptions = (model) =>
+  measurable(s.networks.value.find((one) => one.model === model)).map((one) => html`
+    <option key=${one.set} value=${one.set}>${one.title}</option>`);
+
 /** @param {{onStarted: () => void}} props */
 export function AuditForm({ onStarted }) {
-  const model = useSignal(s.network.value?.state === "ready" ? s.modelName.value : "lenet");
-  const data = useSignal(ownData(s.networks.value.find((one) => one.model === model.value)?.trained_on));
+  const usual = usualPair();
+  const model = useSignal(usual.model);
+  const data = useSignal(usual.data);
   const chosen = useSignal(["fgsm", "pgd"]);
   const squeezers = useSignal(/** @type {string[]} */ (["jpeg"]));
   const eps = useSignal("");
@@ -52,11 +51,11 @@ export function AuditForm({ onStarted }) {
         value=${model.value}
         onChange=${(/** @type {any} */ event) => {
           model.value = event.currentTarget.value;
-          data.value = ownData(s.networks.value.find((one) => one.model === model.value)?.trained_on);
+          data.value = measurable(s.networks.value.find((one) => one.model === model.value))[0]?.set ?? "";
         }}
       >${readyNetworks()}</select></label>
       <label class="field"><span>images</span><select value=${data.value} onChange=${(/** @type {any} */ event) => (data.value = event.currentTarget.value)}>
-        ${s.sets.value.map((one) => html`<option key=${one.set} value=${one.set}>${one.title}</option>`)}
+        ${dataOptions(model.value)}
       </select></label>
       <label class="field"><span>how many</span><input
         type="number" min="1" value=${limit.value} onInput=${(/** @type {any} */ event) => (limit.value = event.currentTarget.value)}
@@ -69,7 +68,7 @@ export function AuditForm({ onStarted }) {
       /><small id="eps-help">such as 2/255,4/255,8/255</small></label>
       <${Action}
         id="start-audit" class="primary wide" busy=${isBusy.value && "Starting …"} onClick=${begin}
-        why=${chosen.value.length === 0 ? "Choose an attack." : Number(limit.value) >= 1 ? "" : "Say how many images."}
+        why=${whyNotMeasured(model.value, data.value) || (chosen.value.length === 0 ? "Choose an attack." : /^[1-9]\d*$/.test(limit.value) ? "" : "Say how many images.")}
       >Start the audit<//>
       <${Problem} text=${problem.value} />
     </form>

@@ -4,6 +4,7 @@ import { html, useEffect, useSignal } from "../base.js";
 import { JobRow } from "../jobs/row.js";
 import { error, jobs, refresh, reports } from "../jobs/store.js";
 import { goTo, opened } from "../route.js";
+import { Repeat } from "../repeat.js";
 import { Problem } from "../shell.js";
 import { AuditForm } from "./audit-form.js";
 
@@ -34,6 +35,7 @@ export function Reports() {
                 <a class="button small" href=${open.json} download>JSON</a>
                 ${open.parquet && html`<a class="button small" href=${open.parquet} download>Parquet</a>`}
               </div>
+              <${Repeat} reproduce=${audits.find((job) => job.id === open.id)?.reproduce} title="Repeat this audit" />
               <iframe src=${open.page} title=${`Report: ${open.title}`}></iframe>
             </div>`
           : html`
