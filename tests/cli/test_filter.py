@@ -73,6 +73,16 @@ def test_images_of_the_same_name_are_numbered(program: Program, files: list[Path
     assert torch.equal(reread("out/002-a.png"), reread("out/b.png"))
 
 
+def test_no_image_is_lost_to_another_one_s_number(program: Program, files: list[Path]) -> None:
+    paths = [files[0], Path("a.bmp"), Path("000-a.png")]
+    Image.open(files[1]).save(paths[1])
+    paths[2].write_bytes(files[2].read_bytes())
+    rows = program("filter", "juno", *paths, "-o", "many", "--json").json["images"]
+    assert [row["file"] for row in rows] == ["many/000-a.png", "many/001-a.png", "many/002-000-a.png"]
+    for path, row in zip(paths, rows, strict=True):
+        assert torch.equal(reread(row["file"]), quantize(Juno()(reread(path))))
+
+
 def test_gray_images_stay_gray_where_the_filters_leave_them_so(program: Program, files: list[Path]) -> None:
     program("filter", "juno|lark", files[2], "-o", "gray-still.png")
     assert torch.equal(reread("gray-still.png"), quantize(parse_chain("juno|lark")(reread(files[2]))))

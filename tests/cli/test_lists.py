@@ -93,11 +93,22 @@ def test_named_chains_are_listed(program: Program) -> None:
     assert row.split(maxsplit=1)[1].strip() == shown
 
 
+@pytest.mark.parametrize("name", CHAINS)
+def test_a_named_chain_is_shown(program: Program, name: str) -> None:
+    chain = CHAINS[name]
+    lines = program("filters", name).out.splitlines()
+    assert lines[0] == f"{name}: {chain.title}"
+    rows = [line.split() for line in lines if line.split()[:1] and line.split()[0] in FILTERS]
+    assert rows == [[item.name, f"{item.strength:.4f}", f"{item.intensity:.4f}"] for item in chain.filters]
+    record = program("filters", name, "--json").json
+    assert record == {"name": name, "title": chain.title, "chain": chain.spec()}
+
+
 @pytest.mark.parametrize(
     ("command", "name", "message"),
     [
         ("models", "lenett", "unknown model 'lenett'. Did you mean lenet, resnet20? 'foolscope models' lists all."),
-        ("attacks", "fgms", "unknown attack 'fgms'. Did you mean fgm, fgsm? 'foolscope attacks' lists all."),
+        ("attacks", "fgms", "unknown attack 'fgms'. Did you mean fgm, fgsm, fmn? 'foolscope attacks' lists all."),
         ("datasets", "mnits", "unknown data set 'mnits'. Did you mean mnist, digits? 'foolscope datasets' lists all."),
         ("defenses", "jpg", "unknown defense 'jpg'. Did you mean jpeg? 'foolscope defenses' lists all."),
         ("filters", "jun", "unknown filter 'jun'. Did you mean juno? 'foolscope filters' lists all."),

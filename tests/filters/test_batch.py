@@ -192,6 +192,22 @@ def test_float64_stays() -> None:
     torch.testing.assert_close(found.float(), filters.apply(ALL, strength, intensity, images), rtol=0, atol=2e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("gradients", [False, True])
+def test_half_precision_is_computed_in_float32(dtype: torch.dtype, gradients: bool) -> None:
+    images, (strength, intensity) = pictures(4).to(dtype), drawn(4)
+    expected = filters.apply(ALL, strength, intensity, images.float()).to(dtype)
+    found = filters.apply(ALL, strength, intensity, images.requires_grad_(gradients))
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.detach().float(), expected.float(), rtol=0, atol=torch.finfo(dtype).eps)
+    if gradients:
+        (gradient,) = torch.autograd.grad(found.float().square().sum(), images)
+        assert gradient.dtype == dtype
+        assert gradient.isfinite().all()
+    else:
+        assert torch.equal(found, expected)
+
+
 @pytest.mark.parametrize(
     ("strength", "intensity", "images", "message"),
     [

@@ -119,6 +119,11 @@ def test_named_chains(name: str) -> None:
     assert CHAINS[name].title
 
 
+def test_named_chains_are_parts_of_longer_ones() -> None:
+    assert parse_chain("AGV-A | juno").filters == (*AGV_A.filters, Juno())
+    assert parse_chain("agv-b|agv-a").filters == AGV_B.filters + AGV_A.filters
+
+
 def test_a_chain_applies_from_left_to_right() -> None:
     images = pictures()
     by_hand = Juno()(Clarendon(strength=0.3)(images))
@@ -144,7 +149,15 @@ def test_ten_filters_are_taken() -> None:
     [
         ("", SpecError, "an empty chain: name at least one filter; 'foolscope filters' lists all."),
         ("  ", SpecError, "an empty chain: name at least one filter; 'foolscope filters' lists all."),
-        ("juno|", SpecError, "malformed spec '': expected NAME or NAME:KEY=VALUE,KEY=VALUE."),
+        ("juno|", SpecError, "an empty filter in the chain 'juno|': name one on each side of every '|'."),
+        ("|", SpecError, "an empty filter in the chain '|': name one on each side of every '|'."),
+        ("juno||lark", SpecError, "an empty filter in the chain 'juno||lark': name one on each side of every '|'."),
+        ("agv-a|agv-b|juno", ParameterError, "a chain has 1 to 10 filters, got 11."),
+        (
+            "agv-a:strength=0.5",
+            SpecError,
+            "the chain 'agv-a' has no parameters: give its name alone.",
+        ),
         ("jumo", SpecError, "unknown filter 'jumo'. Did you mean juno? 'foolscope filters' lists all."),
         (
             "agva",

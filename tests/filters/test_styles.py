@@ -58,6 +58,18 @@ def test_styles_are_the_references(name: str, gradients: bool) -> None:
         assert torch.allclose(found.detach().double(), want, rtol=0, atol=1e-5), (intensity, strength)
 
 
+@each_filter
+@pytest.mark.parametrize("intensity", [0.1, 0.5, 1.0, 5.0])
+def test_flat_images_are_the_references(name: str, intensity: float) -> None:
+    """Black, nearly black, gray and white, whose span is 0, and one of a color."""
+    grays = [torch.full((3,), level) for level in (0.0, 1e-6, 0.25, 1.0)]
+    images = torch.stack([*grays, torch.tensor([0.1, 0.2, 0.9])]).view(5, 3, 1, 1).repeat(1, 1, 4, 5)
+    item = FILTERS[name](intensity=intensity)
+    slow = item(images.clone().requires_grad_()).detach()
+    torch.testing.assert_close(item(images), slow, rtol=0, atol=2e-5)
+    torch.testing.assert_close(slow.double(), expected(images, Chain((item,))), rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", GRAY)
 @pytest.mark.parametrize("gradients", [False, True])
 def test_gray_images_are_color_images_with_equal_channels(name: str, gradients: bool) -> None:

@@ -102,9 +102,10 @@ def _targets(images: list[Path], out: Path) -> list[Path]:
         raise SpecError(f"--out {out}: filtered images are saved as PNG, which keeps every pixel: name OUT.png.")
     check_folder(out)
     known = Counter(path.stem for path in images)
-    return [
-        out / f"{f'{number:03d}-' if known[path.stem] > 1 else ''}{path.stem}.png" for number, path in enumerate(images)
-    ]
+    numbered = [f"{number:03d}-{path.stem}" for number, path in enumerate(images)]
+    names = [name if known[path.stem] > 1 else path.stem for name, path in zip(numbered, images, strict=True)]
+    # An image may itself be called 000-a.
+    return [out / f"{name}.png" for name in (names if len(set(names)) == len(names) else numbered)]
 
 
 def _keep(originals: list[Path], targets: list[Path]) -> None:

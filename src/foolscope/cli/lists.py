@@ -12,6 +12,7 @@ from foolscope.cli.options import Json, Offline
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from foolscope.filters import Chain
     from foolscope.registry import Registry
     from foolscope.spec import Parameters
 
@@ -47,9 +48,12 @@ def attacks(name: Name = None, json: Json = False) -> None:
 
 
 def filters(name: Name = None, json: Json = False) -> None:
-    """List the photo filters and the named chains of them, or show one filter: parameters, search ranges, source."""
+    """List the photo filters and the named chains of them, or show one: parameters, search ranges, source."""
     from foolscope.filters import CHAINS, FILTERS
 
+    if name and name in CHAINS:
+        _show_chain(name, CHAINS[name], json)
+        return
     chains = [{"name": known, "title": chain.title, "chain": chain.spec()} for known, chain in CHAINS.items()]
     _list_or_show(FILTERS, name, json, {} if name else {"chains": chains})
     if not json and not name:
@@ -57,6 +61,18 @@ def filters(name: Name = None, json: Json = False) -> None:
         for known, chain in CHAINS.items():
             made.add_row(known, " | ".join(f"{f.name} {f.strength:.2f} {f.intensity:.2f}" for f in chain.filters))
         console.stdout().print(made)
+
+
+def _show_chain(name: str, chain: Chain, json: bool) -> None:
+    if json:
+        console.print_json({"name": name, "title": chain.title, "chain": chain.spec()})
+        return
+    out = console.stdout()
+    out.print(f"{name}: {chain.title}", style="bold", markup=False)
+    made = console.table("filter", ">strength", ">intensity")
+    for item in chain.filters:
+        made.add_row(item.name, f"{item.strength:.4f}", f"{item.intensity:.4f}")
+    out.print(made)
 
 
 def datasets(name: Name = None, json: Json = False) -> None:

@@ -1,8 +1,9 @@
 """A chain of filters on a batch: what every chain, search and attack runs through.
 
-Without gradients it works in place, on a few images at a time that stay in the processor's cache.  How many changes
-the result by rounding at most, and the number of threads not at all.  Where the images, strengths or intensities
-require gradients it runs the pure functions.
+Without gradients it works in place, on a few images at a time, a chunk, that stay in the processor's cache.  How many
+changes the result by rounding at most; so does the number of threads where all images are one chunk, whose operations
+torch itself then shares out, and not at all where they are several.  Where the images, strengths or intensities require
+gradients it runs the pure functions.
 """
 
 from __future__ import annotations
@@ -35,13 +36,15 @@ def apply(
 
     `filters` are classes or their names.  `strength` (in [0, 1]) and `intensity` (above 0) have shape (m,), one chain
     for all images, or (m, N), each image its own parameters; or they are m numbers and tensors (N,).  Ranges are not
-    checked.  Gradients flow to strengths, intensities and images.
+    checked.  Gradients flow to strengths, intensities and images.  Images in half precision are computed in float32.
     Raises `InputError` for other shapes, and for gray images and a filter that would color them.
     """
     if images.ndim != 4 or images.shape[1] not in (1, 3) or not images.is_floating_point():
         raise InputError(
             f"images must be floats of shape (N, C, H, W) with C 1 or 3, got {images.dtype}, {tuple(images.shape)}."
         )
+    if images.dtype in (torch.float16, torch.bfloat16):
+        return apply(filters, strength, intensity, images.float()).to(images.dtype)
     kinds = [FILTERS[kind] if isinstance(kind, str) else kind for kind in filters]
     for kind in kinds:
         if images.shape[1] == 1 and not kind.takes_gray:

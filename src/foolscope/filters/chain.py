@@ -1,6 +1,6 @@
 """Chains of filters: as values, as spec strings, as files, and the chains that AGV found.
 
-    clarendon:strength=0.8,intensity=1.1|juno       a spec: filters from left to right
+    clarendon:strength=0.8,intensity=1.1|juno       a spec: filters from left to right, and chains by their names
     agv-a   agv-b   agv-a-code   agv-b-code         the thesis' chains; "-code": in its code's reading of the ids
 
 A file is JSON, with the filters by name:
@@ -24,7 +24,7 @@ from foolscope.filters.batch import apply
 from foolscope.filters.chain_file import LONGEST, read_chain, write_chain
 from foolscope.filters.styles import FILTERS, Filter
 from foolscope.registry import Registry
-from foolscope.spec import Parameters, Spec, format_value, parameter, parse_pipeline
+from foolscope.spec import Parameters, Spec, format_value, parameter, parse_pipeline, split
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,8 @@ CHAINS: Registry[Chain] = Registry(
 def parse_chain(text: str, *, allow_extreme: bool = False) -> Chain:
     """The chain that `clarendon:strength=0.8,intensity=1.1|juno` or a name such as `agv-a` stands for.
 
-    Intensities outside the usual range, 0.5 to 1.5, are refused unless `allow_extreme`.
+    In a longer chain a name stands for its filters: `agv-a|juno`.  Intensities outside the usual range, 0.5 to 1.5, are
+    refused unless `allow_extreme`.
     Raises `SpecError` for unknown names and options, `ParameterError` out of range and for more than 10 filters.
     """
     name = text.strip().lower()
@@ -105,10 +106,16 @@ def parse_chain(text: str, *, allow_extreme: bool = False) -> Chain:
         raise SpecError(f"an empty chain: name at least one filter; '{FILTERS.listing}' lists all.")
     if name in CHAINS:
         return CHAINS[name]
-    return Chain(tuple(_filter(spec, allow_extreme) for spec in parse_pipeline(text)))
+    if not all(part.strip() for part in split(text, "|")):
+        raise SpecError(f"an empty filter in the chain '{text}': name one on each side of every '|'.")
+    return Chain(tuple(item for spec in parse_pipeline(text) for item in _filters(spec, allow_extreme)))
 
 
-def _filter(spec: Spec, allow_extreme: bool) -> Filter:
+def _filters(spec: Spec, allow_extreme: bool) -> tuple[Filter, ...]:
+    if spec.name in CHAINS:
+        if spec != Spec(spec.name):
+            raise SpecError(f"the chain '{spec.name}' has no parameters: give its name alone.")
+        return CHAINS[spec.name].filters
     if spec.name not in FILTERS:
         near = nearest(spec.name, [*FILTERS, *CHAINS])
         raise SpecError(f"unknown filter '{spec.name}'.{near} '{FILTERS.listing}' lists all.")
@@ -119,7 +126,7 @@ def _filter(spec: Spec, allow_extreme: bool) -> Filter:
         raise ParameterError(
             f"{made.name}: intensity must be {usual} unless extremes are allowed, got {format_value(made.intensity)}."
         )
-    return made
+    return (made,)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ MAX_BYTES = 1_000_000
 """Longer texts are refused before they are parsed.  The thesis' files are small but for their pickle."""
 
 _LONGEST_TITLE = 100
+_LONGEST_INTEGER = 1000
 
 
 def write_chain(filters: Sequence[Filter], title: str) -> str:
@@ -47,8 +48,9 @@ def read_chain(text: str | bytes, ids: Sequence[str], name: str) -> tuple[list[F
     if "format" not in content:
         pairs = _pairs(content.get("params"), len(entries), name)
         return [_by_id(entry, pair, ids, name) for entry, pair in zip(entries, pairs, strict=True)], ""
-    if content["format"] != FORMAT or content.get("version") != VERSION:
-        found = f"{_shown(content['format'])}, version {_shown(content.get('version'))}"
+    version = content.get("version")
+    if content["format"] != FORMAT or type(version) is not int or version != VERSION:  # 1.0 and true equal 1
+        found = f"{_shown(content['format'])}, version {_shown(version)}"
         raise CorruptError(f"{name}: this foolscope reads '{FORMAT}', version {VERSION}, not {found}.")
     _known_keys(content, ("format", "version", "title", "filters"), name)
     title = content.get("title", "")
@@ -61,17 +63,32 @@ def _loaded(text: str | bytes, name: str) -> Any:
     if len(text) > MAX_BYTES:
         raise CorruptError(f"{name}: {len(text):,} bytes are more than a chain needs ({MAX_BYTES:,}).")
     try:
-        return json.loads(text, parse_constant=_refused)
+        return json.loads(text, parse_constant=_refused, parse_int=_integer, object_pairs_hook=_unique)
     except RecursionError:
         raise CorruptError(f"{name}: not a chain: nested too deeply.") from None
     except json.JSONDecodeError as error:
         raise CorruptError(f"{name}: not JSON: {error.msg} (line {error.lineno}, column {error.colno}).") from None
-    except ValueError as error:  # text that is no UTF-8, NaN, and integers that Python does not read
+    except ValueError as error:  # text that is no UTF-8, and what the hooks refuse
         raise CorruptError(f"{name}: not JSON: {error}.") from None
 
 
 def _refused(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON number")
+
+
+def _integer(text: str) -> int:
+    if len(text) > _LONGEST_INTEGER:
+        raise ValueError(f"an integer of {len(text):,} characters is too long")
+    return int(text)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in content:
+            raise ValueError(f"the key {_shown(key)} is given twice")
+        content[key] = value
+    return content
 
 
 def _by_name(entry: Any, name: str) -> Filter:

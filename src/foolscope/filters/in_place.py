@@ -146,7 +146,8 @@ class InPlaceCanvas(Canvas):
     def gamma(self, amount: Amount) -> None:
         now = self.painted
         low, high = now.amin((1, 2), keepdim=True), now.amax((1, 2), keepdim=True)
-        span = (high - low).clamp_min_(torch.finfo(now.dtype).tiny).log_()
+        # The floor is that of the pixels: with a lower one a large exponent would raise a flat image above itself.
+        span = (high - low).clamp_min_(math.exp(_LEAST)).log_()
         self._power = _Power(low if low.any() else None, span, 1 / amount)
         above = now if self._power.low is None else torch.sub(now, low, out=self._logarithm)
         _log_(torch.clamp_min(above, math.exp(_LEAST), out=self._logarithm))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from foolscope.attacks.agv import Evaluator, Frechet, Search
+from foolscope.attacks.agv import Evaluator, Frechet, Search, descent
 from foolscope.attacks.agv.descent import descended, loss, slopes
 from foolscope.attacks.agv.genome import Genomes
 from foolscope.attacks.agv.judge import Judge
@@ -97,6 +97,16 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = slopes(tried, made, ROWS)
     for name in ("losses", "distances", "linf"):
         torch.testing.assert_close(getattr(parts, name), getattr(whole, name), rtol=1e-4, atol=1e-6)
+
+
+def test_a_distance_of_sets_has_no_gradient_and_is_measured_on_all_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = judge(objective="fid,linf")
+    whole = slopes(tried, genomes(), ROWS)
+    monkeypatch.setattr(descent, "_BLOCK_VALUES", 1)  # blocks of one image, for which it is not defined
+    found = slopes(tried, genomes(), ROWS)
+    assert not found.distances[:, 0].any()
+    assert found.distances[:, 1].any()
+    torch.testing.assert_close(found.look.distances, whole.look.distances, rtol=1e-4, atol=1e-6)
 
 
 def test_a_chain_that_does_nothing_has_finite_gradients() -> None:

@@ -85,6 +85,19 @@ def test_the_frechet_distance_of_gaussians_by_hand() -> None:
     assert float(distance(as_images[0], as_images[0])) == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize(("count", "dimensions"), [(40, 3), (3, 3), (2, 5), (6, 40), (5, 1)])
+def test_the_frechet_distance_is_that_of_the_covariances(count: int, dimensions: int) -> None:
+    """By eigenvalues; also where fewer images than features make the covariances singular."""
+    draws = torch.randn(2, count, dimensions, generator=generator(4), dtype=torch.float64)
+    first, second = draws[0], 0.3 + 1.7 * draws[1]
+    s1, s2 = (features.T.cov().view(dimensions, dimensions) for features in (first, second))
+    root = torch.linalg.eigvals(s1 @ s2).real.clamp_min(0).sqrt().sum()
+    expected = (first.mean(0) - second.mean(0)).square().sum() + s1.trace() + s2.trace() - 2 * root
+    images = [features.view(count, 1, 1, dimensions) for features in (first, second)]
+    found = Frechet(lambda images: images.flatten(1))(*images)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("count", "shape", "message"),
     [

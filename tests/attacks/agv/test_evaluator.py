@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from foolscope.attacks.agv import Candidate, Evaluator
 from foolscope.attacks.agv.candidate import packed, unpacked
-from foolscope.errors import InputError
+from foolscope.defenses import FeatureSqueezing
+from foolscope.errors import InputError, ParameterError
 from foolscope.filters import Chain, Gingham, Juno
 from foolscope.models.classifier import Classifier
 from foolscope.models.engine import Engine
@@ -173,6 +174,20 @@ def test_flags_as_text() -> None:
 def test_refusals(build: Callable[[], Evaluator], message: str) -> None:
     with pytest.raises(InputError, match=f"^{re.escape(message)}"):
         build()
+
+
+def test_a_detector_that_does_not_fit_is_found_at_once() -> None:
+    model, images = named(0), colors(40)
+    labels = labeled(model, images)
+    detector = FeatureSqueezing(squeezers="bits:depth=3")
+    message = "fs has no threshold: calibrate it on clean images"
+    with pytest.raises(ParameterError, match=f"^{message}"):
+        Evaluator(model, images, labels, detectors=detector)
+    calibrated = detector.calibrate(named(1), images)
+    with pytest.raises(InputError, match=r"^the detector was calibrated for Sequential \(\w+\), not for Sequential"):
+        Evaluator(model, images, labels, detectors=calibrated)
+    for fitting in (detector.replace(threshold=1.0), detector.calibrate(model, images)):
+        assert Evaluator(model, images, labels, detectors=fitting).judge(BRIGHTER).detection is not None
 
 
 def test_a_candidate_shows_what_matters() -> None:

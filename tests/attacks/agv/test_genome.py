@@ -138,7 +138,12 @@ def test_pools() -> None:
     [
         ("jun", SpecError, "unknown filter 'jun'. Did you mean juno? 'foolscope filters' lists all."),
         ("juno,lark,juno", ParameterError, "agv: pool must name each filter once, got 'juno,lark,juno'."),
-        ("", SpecError, "unknown filter ''. 'foolscope filters' lists all."),
+        ("", ParameterError, "agv: the pool is empty: name filters, such as juno,lark, or thesis, or all."),
+        (
+            "juno,,lark",
+            ParameterError,
+            "agv: the pool has an empty name: 'juno,,lark': name filters, such as juno,lark, or thesis, or all.",
+        ),
     ],
 )
 def test_bad_pools(text: str, error: type[Exception], message: str) -> None:

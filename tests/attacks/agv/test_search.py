@@ -14,7 +14,8 @@ import torch
 
 from foolscope.attacks.agv import STRATEGIES, Candidate, Distance, Evaluator, Frechet, Search, SearchProgress, Settings
 from foolscope.attacks.agv.contest import sign_test
-from foolscope.attacks.agv.state import judged
+from foolscope.attacks.agv.genome import Pool
+from foolscope.attacks.agv.state import judged, member
 from foolscope.errors import Cancelled, CorruptError, InputError
 from foolscope.filters import Chain
 from tests.attacks.agv.worlds import Bright, Counting, colors, labeled, named, settings, world
@@ -231,6 +232,59 @@ def test_the_plain_strategy_asks_as_the_thesis_does() -> None:
     assert 1 <= search.history[-1].judged <= size, "two of the population may be equal"
 
 
+def test_the_plain_strategy_tells_when_it_found_a_chain() -> None:
+    """That is the step after which it first was in the population."""
+    search = Search(settings(strategy="plain", batch=12, epochs=4, objective="linf"), world(), seed=1)
+    pool, born = Pool(search.settings.pool), dict[Chain, int]()
+    while not search.done:
+        search.step()
+        for values in search.state()["population"]:
+            born.setdefault(pool.chain(member(values).genome), len(search.history))
+    kept = dict(judged(row, world(), "worst") for row in search.state()["judged"])
+    steps = {chain: found.step for chain, found in kept.items() if found is not None}
+    assert steps == {chain: born[chain] for chain in steps}
+    assert len(set(steps.values())) > 1
+
+
+@pytest.mark.parametrize("objective", ["linf", "fid"])
+@pytest.mark.parametrize("strategy", ["racing", "gradient"])
+def test_batches_without_an_image_to_attack(strategy: str, objective: str) -> None:
+    """Two of the twelve images are misclassified, each a batch of its own: others take their place."""
+    distances: dict[str, Distance] = {"fid": Frechet(lambda images: images.flatten(2).mean(2))}
+    chosen = settings(strategy=strategy, objective=objective, batch=1, population=2)
+    search = Search(chosen, world(distances=distances), seed=1)
+    assert search.run().candidates
+    assert search.steps == 13
+
+
+def test_the_frechet_distance_needs_two_images() -> None:
+    model, pixels = named(0), colors(4)
+    distances: dict[str, Distance] = {"fid": Frechet(lambda images: images.flatten(2).mean(2))}
+    alone = Evaluator(model, pixels, labeled(model, pixels, wrong=3), distances=distances)
+    message = "the objective 'fid' needs at least 2 images to attack, there is 1."
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        Search(settings(objective="linf,fid"), alone)
+    message = (
+        "the plain strategy tries chains on whole batches, and the objective 'fid' needs 2 images: batch=11 leaves a "
+        "batch of 1 of 12: name another one."
+    )
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        Search(settings(objective="fid", strategy="plain", batch=11), world(distances=distances))
+
+
+def test_the_race_never_measures_the_frechet_distance_on_one_image() -> None:
+    """9 images to attack are 8 and one more, which the race leaves out."""
+    seen: list[int] = []
+
+    def features(images: torch.Tensor) -> torch.Tensor:
+        seen.append(len(images))
+        return images.flatten(2).mean(2)
+
+    evaluator = world(images=11, distances={"fid": Frechet(features)})
+    assert Search(settings(objective="fid", batch=11), evaluator, seed=1).run().candidates
+    assert min(seen) >= 2
+
+
 def test_the_plain_strategy_keeps_the_best_of_parents_and_children() -> None:
     """On batches of all images nothing that a parent reached is lost, and what is judged at last is the population."""
     chosen = settings(strategy="plain", generations=0, batch=12, epochs=6, objective="linf")
@@ -316,7 +370,7 @@ def test_another_search_is_not_resumed(
 def test_a_state_of_another_schema_is_refused() -> None:
     chosen, state = one_step()
     state["schema"] = "foolscope-search/0"
-    message = "the saved search is of schema foolscope-search/0, not foolscope-search/1: begin anew."
+    message = "the saved search is of schema foolscope-search/0, not foolscope-search/2: begin anew."
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
         Search.restore(chosen, world(), state)
 
@@ -356,7 +410,7 @@ def test_a_damaged_state_is_refused(place: tuple[Any, ...], value: Any) -> None:
         Search.restore(chosen, world(), state)
 
 
-@pytest.mark.parametrize("state", [{}, {"schema": "foolscope-search/1"}])
+@pytest.mark.parametrize("state", [{}, {"schema": "foolscope-search/2"}])
 def test_something_else_is_no_state(state: dict[str, Any]) -> None:
     with pytest.raises(CorruptError, match=r"^the saved search is damaged \(KeyError\): begin anew\.$"):
         Search.restore(settings(), world(), state)

@@ -23,6 +23,7 @@ from foolscope.attacks.agv.genome import Genomes
 from foolscope.attacks.agv.judge import Judge, Rough
 from foolscope.attacks.agv.racing import PENALTY, weightings
 from foolscope.attacks.agv.run import Run
+from foolscope.attacks.agv.settings import OF_SETS
 from foolscope.models.engine import Objective
 
 _BLOCK_VALUES = 1 << 20
@@ -97,13 +98,18 @@ def _slope(judge: Judge, genome: Genomes, rows: Tensor) -> tuple[tuple[Tensor, T
         chosen = rows[places]
         with torch.enable_grad():
             images = judge.pool.apply(Genomes(genome.kinds, values), judge.images[chosen])
-            distances = [evaluator.distances[name](judge.images[chosen], images) for name in names]
+            distances = {
+                place: evaluator.distances[name](judge.images[chosen], images)
+                for place, name in enumerate(names, start=len(shares))
+                if name not in OF_SETS
+            }
         filtered.append(images.detach())
         objectives = [_objective(judge, model, chosen, share[places]) for model, share in enumerate(shares)]
         for model, passed in enumerate(evaluator.gradients(filtered[-1], chosen, objectives)):
             losses[model] += passed.losses.double().sum().cpu()
             gradients[model] += _followed(images, values, passed.images)
-        for place, (name, distance) in enumerate(zip(names, distances, strict=True), start=len(shares)):
+        for place, distance in distances.items():
+            name = names[place - len(shares)]
             scale = 1.0 if name == "linf" else evaluator.scale(name)
             gradients[place] += _followed(distance, values, torch.full_like(distance, 1 / (scale * len(rows))))
     whole = torch.cat(filtered)

@@ -97,6 +97,9 @@ class Frechet:
 
         d^2 = |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2))        m, S: mean and covariance of the features
 
+    With S = X^T X the trace of (S1 S2)^(1/2) is the sum of the singular values of X1 X2^T, also where there are fewer
+    images than features and S is singular.
+
     `features` maps images (N, C, H, W) to (N, D).  Distances compare only where N is the same: few images make it
     large.  Raises `InputError` for features of another shape and for fewer than 2 images.
     """
@@ -105,21 +108,21 @@ class Frechet:
         self.features = features
 
     def __call__(self, originals: Tensor, images: Tensor) -> Tensor:
-        from scipy.linalg import sqrtm
-
-        (m1, s1), (m2, s2) = (self._moments(x) for x in (originals, images))
-        product = torch.from_numpy(sqrtm((s1 @ s2).numpy()).real)
-        squared = (m1 - m2).square().sum() + s1.trace() + s2.trace() - 2 * product.trace()
+        (m1, x1), (m2, x2) = (self._moments(x) for x in (originals, images))
+        root = torch.linalg.svdvals(x1 @ x2.T).sum()
+        squared: Tensor = (m1 - m2).square().sum() + x1.square().sum() + x2.square().sum() - 2 * root
         return squared.clamp_min(0)
 
     def _moments(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The features' mean (D,) and a triangular X (min(N, D), D) with X^T X their covariance."""
         with torch.no_grad():
             found = self.features(images)
         if found.ndim != 2 or len(found) != len(images) or len(images) < 2:
             shape = f"({len(images)}, D) with at least 2 images"
             raise InputError(f"fid needs features of shape {shape}, got {tuple(found.shape)}.")
         found = found.detach().double().cpu()
-        return found.mean(0), found.T.cov().view(found.shape[1], -1)
+        mean = found.mean(0)
+        return mean, torch.linalg.qr((found - mean) / (len(found) - 1) ** 0.5, mode="r").R
 
 
 DISTANCES: Mapping[str, Distance] = {

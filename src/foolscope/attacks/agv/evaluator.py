@@ -38,8 +38,9 @@ class Evaluator:
 
     `detectors` are as many as the models, each calibrated for its model, or none.  `distances` adds functions to those
     of `distances.DISTANCES`, such as `ssim` (give 1 - SSIM) and `fid`.
-    Raises `InputError` for images or labels that break the contract, another number of detectors, and a model that
-    misclassifies every image.
+    Raises `InputError` for images or labels that break the contract, another number of detectors, a detector that was
+    calibrated for another model, and a model that misclassifies every image; `ParameterError` for a detector that has
+    no threshold yet.
     """
 
     def __init__(
@@ -63,6 +64,8 @@ class Evaluator:
             raise InputError(
                 f"a search needs one detector for each model, got {len(self.detectors)} for {len(listed)}."
             )
+        for detector, engine in zip(self.detectors, self.engines, strict=False):  # as many, or none
+            _check(detector, engine, self.images)
         self.distances = {**DISTANCES, **(distances or {})}
         self.clean = torch.stack([engine.predict(self.images) for engine in self.engines])
         self.right = self.clean == self.labels
@@ -171,6 +174,14 @@ def _listed(detectors: Detector | Sequence[Detector] | None) -> list[Detector]:
     if detectors is None:
         return []
     return list(detectors) if isinstance(detectors, Sequence) else [detectors]
+
+
+def _check(detector: Detector, engine: Engine, images: Tensor) -> None:
+    """Raise what `detects` would raise much later, where a detector knows that it does not fit a model."""
+    if callable(check := getattr(detector, "check", None)):
+        check(engine)
+    elif getattr(detector, "threshold", 0) is None:
+        detector.detects(engine, images[:1])
 
 
 def _described(detector: Detector) -> str:

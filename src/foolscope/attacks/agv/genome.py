@@ -67,11 +67,14 @@ class Pool:
 
     `text` is `thesis` (its five), `all`, or names joined by commas.  `law` is how random points are distributed over
     the unit square: `uniform`, or by the `arcsine` law, which is densest at the edges, where filters do least and most.
-    Raises `SpecError` for unknown filters and `ParameterError` for a name given twice.
+    Raises `SpecError` for unknown filters and `ParameterError` for a name given twice, an empty one and none.
     """
 
     def __init__(self, text: str, law: Literal["uniform", "arcsine"] = "uniform") -> None:
         self.names = {"thesis": THESIS, "all": tuple(FILTERS)}.get(text) or tuple(text.replace(" ", "").split(","))
+        if not all(self.names):
+            what = f"has an empty name: '{text}'" if text.strip() else "is empty"
+            raise ParameterError(f"agv: the pool {what}: name filters, such as juno,lark, or thesis, or all.")
         kinds = [FILTERS[name] for name in self.names]
         if len(set(self.names)) < len(self.names):
             raise ParameterError(f"agv: pool must name each filter once, got '{text}'.")

@@ -70,6 +70,11 @@ class Judge:
             self.target, self.attackable = evaluator.labels.expand_as(evaluator.clean), evaluator.right
         else:
             self.target, self.attackable = evaluator.clean, torch.ones_like(evaluator.right)
+        found = int(self.attackable.any(0).sum())
+        if found < settings.least_images:
+            raise InputError(
+                f"the objective 'fid' needs at least {settings.least_images} images to attack, there is {found}."
+            )
 
     @property
     def images(self) -> Tensor:
@@ -81,7 +86,9 @@ class Judge:
         return values.amax(-1) if self.settings.several == "worst" else values.mean(-1)
 
     def rough(self, genomes: Genomes, rows: Tensor) -> Rough:
-        """Losses and distances of n genomes on the images numbered `rows`."""
+        """Losses and distances of n genomes on the images numbered `rows`.  Raises `InputError` for no image."""
+        if not len(rows):
+            raise InputError("a rough look at chains needs at least one image.")
         size = max(1, _BLOCK_VALUES // (len(rows) * self.images[0].numel()))
         parts = [self._rough(genomes[begin : begin + size], rows) for begin in range(0, len(genomes), size)]
         losses, distances, linf = (torch.cat(column) for column in zip(*parts, strict=True))

@@ -9,6 +9,8 @@ It differs from the thesis where that errs: see `strategy`.
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
@@ -31,7 +33,8 @@ def finish(run: Run) -> None:
     settings, evaluator = run.judge.settings, run.judge.evaluator
     for member in run.population:
         chain = run.judge.pool.chain(member.genome)
-        run.memo[chain] = evaluator.judge(chain, distances=settings.distances, several=settings.several)
+        found = evaluator.judge(chain, distances=settings.distances, several=settings.several)
+        run.memo[chain] = dataclasses.replace(found, step=member.step)
         run.report(run)
 
 

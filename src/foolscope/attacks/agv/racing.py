@@ -43,8 +43,7 @@ Refine = Callable[[Run, Genomes, Tensor], Genomes]
 def step(run: Run, rows: Tensor, refine: Refine) -> None:
     """One generation with the images numbered `rows`; the first one is random and not refined."""
     first = not run.population
-    attackable = run.judge.attackable.any(0)
-    order = run.shuffled(rows[attackable[rows]])
+    order = run.shuffled(_attackable(run, rows))
     field = run.bred(BREADTH * run.judge.settings.population)
     field = Genomes.cat([field, *(member.genome[None] for member in run.population)])
     genomes, used = _raced(run, field, order)
@@ -62,6 +61,13 @@ def step(run: Run, rows: Tensor, refine: Refine) -> None:
     run.survive(children)
 
 
+def _attackable(run: Run, rows: Tensor) -> Tensor:
+    """Those of the images numbered `rows` that can be attacked; where they are too few, all that can."""
+    attackable = run.judge.attackable.any(0)
+    chosen = rows[attackable[rows]]
+    return chosen if len(chosen) >= run.judge.settings.least_images else attackable.nonzero()[:, 0]
+
+
 def _raced(run: Run, genomes: Genomes, order: Tensor) -> tuple[Genomes, Tensor]:
     """Those that remain of `genomes`, who fool most first, and the images of the race, taken from `order`."""
     judge, left = run.judge, run.judge.settings.population
@@ -74,7 +80,7 @@ def _raced(run: Run, genomes: Genomes, order: Tensor) -> tuple[Genomes, Tensor]:
         chosen = nsga2.survivors(objectives, violations, count, draw_seed(run.generator))
         genomes, looks = genomes[chosen], looks[chosen]
         more = order[len(used) : 2 * len(used)]
-        if len(genomes) > left and len(more):
+        if len(genomes) > left and len(more) >= judge.settings.least_images:
             looks = looks.joined(judge.rough(genomes, more))
             used = torch.cat([used, more])
             run.report(run)

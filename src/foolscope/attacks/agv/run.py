@@ -19,11 +19,15 @@ from foolscope.randomness import draw_seed
 
 @dataclass(frozen=True)
 class Member:
-    """A genome of the population, with the objectives that it lives by and by how much it breaks the limit."""
+    """A genome of the population: the objectives that it lives by, by how much it breaks the limit, and its origin.
+
+    `step` is when it was found.
+    """
 
     genome: Genomes
     objectives: list[float]
     violation: float
+    step: int
 
 
 @dataclass(kw_only=True)
@@ -77,4 +81,4 @@ class Run:
     def member(self, genome: Genomes, candidate: Candidate) -> Member:
         """The genome with the objectives that it was judged to have."""
         (violation,) = self.judge.violations([candidate.distances["linf"]]).tolist()
-        return Member(genome, self.judge.objectives(candidate), violation)
+        return Member(genome, self.judge.objectives(candidate), violation, candidate.step)

@@ -71,7 +71,7 @@ class Search:
     """A search that goes on where `step` left it.
 
     `evaluator` is not changed: the search counts its queries in a copy, `self.evaluator`.  Raises `InputError` where
-    the settings need a detector or a distance that the evaluator has not.
+    the settings need a detector or a distance that the evaluator has not, or more images.
     """
 
     def __init__(self, settings: Settings, evaluator: Evaluator, *, seed: int = 0) -> None:
@@ -89,6 +89,12 @@ class Search:
         for _ in range(self.settings.epochs):
             order = torch.randperm(len(images), generator=self._generator).to(images.device)
             batches += torch.split(order, self.settings.batch)
+        fewest, least = min(map(len, batches)), self.settings.least_images
+        if self.settings.strategy == "plain" and fewest < least:
+            raise InputError(
+                f"the plain strategy tries chains on whole batches, and the objective 'fid' needs {least} images: "
+                f"batch={self.settings.batch} leaves a batch of {fewest} of {len(images)}: name another one."
+            )
         return [batches[0], *batches]
 
     @property

@@ -12,6 +12,9 @@ from foolscope.spec import Parameters, parameter
 OBJECTIVES = {"detection": 1.0, "linf": 1.0, "l2": 1.0, "ssim": 1.0, "color": 100.0, "fid": 200.0}
 """What can be minimized beside 1 - ASR, and the value that counts as 1; that of `l2` is of images from 0 to 1."""
 
+OF_SETS = ("fid",)
+"""Objectives that compare two sets of images, not image with image: they need 2 images and give no gradient."""
+
 STRATEGIES = ("racing", "gradient", "plain")
 
 
@@ -22,7 +25,7 @@ class Evolution(Parameters):
     filters: int = parameter(5, "filters in a chain", low=1, high=10)
     pool: str = parameter("thesis", "filters to choose from: thesis (its five), all, or (NAME,NAME)")
     population: int = parameter(10, "chains that survive a generation", low=2, high=1000)
-    epochs: int = parameter(3, "passes over the images, or generations of the per-image attack", low=1)
+    epochs: int = parameter(3, "passes over the images, or generations of the per-image attack", low=1, high=10_000)
     samples: int = parameter(5, "inner strategy: points around each chain's amounts", low=2)
     generations: int = parameter(3, "inner strategy: steps", low=0)
     rate: float = parameter(0.1, "inner strategy: length of the first step, as a share of the search ranges", low=0)
@@ -81,3 +84,8 @@ class Settings(Evolution):
     def distances(self) -> tuple[str, ...]:
         """The objectives that are distances."""
         return tuple(name for name in self.objectives if name != "detection")
+
+    @property
+    def least_images(self) -> int:
+        """The number of images that a chain must be tried on, for every objective to be defined."""
+        return 2 if any(name in OF_SETS for name in self.objectives) else 1

@@ -18,7 +18,7 @@ from foolscope.errors import CorruptError, InputError
 from foolscope.filters.chain import Chain
 from foolscope.filters.styles import FILTERS
 
-SCHEMA = "foolscope-search/1"
+SCHEMA = "foolscope-search/2"
 
 
 @contextmanager
@@ -53,13 +53,14 @@ def member_json(member: Member) -> dict[str, Any]:
         "values": member.genome.values.tolist(),
         "objectives": member.objectives,
         "violation": member.violation,
+        "step": member.step,
     }
 
 
 def member(values: Mapping[str, Any]) -> Member:
     """What `member_json` made."""
     kinds, amounts = torch.tensor(values["kinds"]), torch.tensor(values["values"], dtype=torch.float64)
-    return Member(Genomes(kinds, amounts), list(values["objectives"]), values["violation"])
+    return Member(Genomes(kinds, amounts), list(values["objectives"]), values["violation"], values["step"])
 
 
 def judged_json(chain: Chain, candidate: Candidate | None) -> dict[str, Any]:
