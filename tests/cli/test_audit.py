@@ -181,7 +181,7 @@ def test_an_interrupt_stops_with_130_and_the_same_command_goes_on(net: str, tmp_
         "--data",
         "digits",
         "--attacks",
-        "pgd:steps=2000",
+        "pgd:steps=200",
         "--eps",
         "0.02:0.6:0.02",
         "--limit",
@@ -195,8 +195,15 @@ def test_an_interrupt_stops_with_130_and_the_same_command_goes_on(net: str, tmp_
     end = time.monotonic() + 120
     while not list((tmp_path / "home").glob("store/*/*/cell.json")) and time.monotonic() < end:
         time.sleep(0.01)
-    child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=120)
+    with child:
+        try:
+            child.send_signal(signal.SIGINT)
+            out, err = child.communicate(timeout=30)
+        except subprocess.TimeoutExpired:  # Python loses an interrupt that falls into a callback of another language
+            child.send_signal(signal.SIGINT)
+            out, err = child.communicate(timeout=60)
+        finally:
+            child.kill()
     assert child.returncode == 130
     assert out == ""
     assert err.endswith("stopped; audits and trainings go on from here when the command is repeated.\n")
