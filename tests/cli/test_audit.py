@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -181,7 +182,7 @@ def test_an_interrupt_stops_with_130_and_the_same_command_goes_on(net: str, tmp_
         "--data",
         "digits",
         "--attacks",
-        "pgd:steps=200",
+        "pgd:steps=1000",
         "--eps",
         "0.02:0.6:0.02",
         "--limit",
@@ -197,11 +198,11 @@ def test_an_interrupt_stops_with_130_and_the_same_command_goes_on(net: str, tmp_
         time.sleep(0.01)
     with child:
         try:
-            child.send_signal(signal.SIGINT)
-            out, err = child.communicate(timeout=30)
-        except subprocess.TimeoutExpired:  # Python loses an interrupt that falls into a callback of another language
-            child.send_signal(signal.SIGINT)
-            out, err = child.communicate(timeout=60)
+            for patience in (5, 5, 5, 120):  # Python loses an interrupt that falls into a callback of another language
+                child.send_signal(signal.SIGINT)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    out, err = child.communicate(timeout=patience)
+                    break
         finally:
             child.kill()
     assert child.returncode == 130

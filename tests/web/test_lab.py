@@ -249,7 +249,7 @@ def test_a_detector_finds_its_threshold_in_the_background(served: Served) -> Non
     detector = FeatureSqueezing.usual((1, 28, 28))
     score = float(detector.score(Engine(load_model(asked["model"])), tensor(served, seen)))
     assert told["score"] == pytest.approx(score, abs=1e-5)
-    assert len(list((served.home / "web" / "detectors").glob("*.json"))) == 1, "kept for the next start"
+    assert list((served.home / "web" / "detectors").glob("*.json")), "kept for the next start"
 
 
 @pytest.mark.parametrize(
