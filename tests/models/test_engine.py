@@ -564,6 +564,10 @@ def test_a_network_may_write_into_its_input(layout: torch.memory_format, images:
     assert torch.equal(engine.logits(given), ((images - 0.5) * 2).flatten(1))
     apart = Engine(Wrong(lambda x: ((x - 0.5) * 2).flatten(1))).gradients(images, objective(labels))
     assert torch.equal(engine.gradients(given, objective(labels)).images, apart.images)
+    others = ((labels + 1) % images[0].numel())[:, None]
+    gained = torch.cat([part.gradients for part in engine.class_gradients(given, others, labels)])
+    assert torch.equal(gained.flatten(2).sum(2), torch.zeros(len(images), 1)), "2 for the one pixel, -2 for the other"
+    assert (gained.abs().flatten(1).sum(1) == 4).all()
     assert torch.equal(given, images)
 
 

@@ -16,7 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from foolscope.attacks.goal import Goal, check_goal
+from foolscope.attacks.goal import Goal, Targeted, check_goal
 from foolscope.errors import InputError
 from foolscope.images import check_images, quantize
 from foolscope.models.counting import Queries
@@ -137,6 +137,8 @@ class Attack(Parameters):
         engine = model if isinstance(model, Engine) else Engine(model, precision=precision)
         if self.needs_gradients and not engine.info.differentiable:
             raise InputError(f"{self.name} needs gradients and {engine.info.name} gives none: use a black-box attack.")
+        if isinstance(goal, Targeted) and not self.takes_targets:
+            raise InputError(f"{self.name} is untargeted: use cw, ddn, fmn or pgd for a target.")
         seed = draw_seed(rng or generator(0))
         with _seeded(seed, engine.device):
             return _Run(self, engine, images, goal, seed, watch, quantize).result()

@@ -19,12 +19,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from foolscope.attacks.attack import Block
-from foolscope.attacks.goal import Targeted
 from foolscope.attacks.gradient import cross_entropy
-from foolscope.attacks.jacobian import class_gradients
 from foolscope.attacks.minimum_norm import MinimumNormAttack, Nearest, rounding
-from foolscope.errors import InputError
 from foolscope.norms import expand
 from foolscope.spec import parameter
 
@@ -49,11 +45,6 @@ class DeepFool(MinimumNormAttack):
     def passes(self) -> int:
         first = self.candidates - 1
         return first + (self.steps - 1) * min(first, self.follow)
-
-    def _perturb(self, block: Block) -> Tensor:
-        if isinstance(block.goal, Targeted):
-            raise InputError("deepfool is untargeted: use cw, ddn, fmn or pgd for a target.")
-        return super()._perturb(block)
 
     def _search(self, nearest: Nearest) -> None:
         places = nearest.standing
@@ -85,7 +76,7 @@ class DeepFool(MinimumNormAttack):
         """The steps (n, C, H, W) to the nearest boundaries, the distances (n, k) of all, and the logits (n, K)."""
         labels, precision = nearest.goal(places).classes, nearest.block.queries.engine.precision
         moves, every, logits = torch.empty_like(seen), [], []
-        for part in class_gradients(nearest.block.queries, seen, nearest.block.rows[places], classes, labels):
+        for part in nearest.block.queries.class_gradients(seen, nearest.block.rows[places], classes, labels):
             rows, slopes = part.rows, part.gradients
             own = part.logits.gather(1, labels[rows, None])
             gaps = (own - part.logits.gather(1, classes[rows])).abs() + 2 * rounding(part.logits, precision)[:, None]

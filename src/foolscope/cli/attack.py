@@ -45,7 +45,7 @@ def attack(
     The images of a data set are named by their places in it.
     """
     from foolscope.attacks import parse_attack
-    from foolscope.cli.options import check_device, check_folder, check_precision
+    from foolscope.cli.options import check_device, check_folder, check_originals, check_precision
     from foolscope.errors import SpecError
     from foolscope.models.engine import Engine
 
@@ -66,7 +66,7 @@ def attack(
         else _from_files(model, images or [], label, offline)
     )
     targets = [folder / f"{name}.png" for name in asked.names]
-    _keep_originals(images or [], targets)
+    check_originals(images or [], targets, "adversarial")
     engine = Engine(asked.network, precision=precision, device=device)  # type: ignore[arg-type]
     wanted = None if target is None else _wanted(asked, target, engine)
     rows = _attacked(asked, engine, chosen, wanted, seed, targets)
@@ -123,16 +123,6 @@ def _attacked(
                 write_bytes(targets[place], encode_png(result.images[number]))
                 rows[place] = _row(targets[place], number, result, labels, asked.network)
     return [rows[place] for place in sorted(rows)]
-
-
-def _keep_originals(images: list[Path], targets: list[Path]) -> None:
-    """Raise `StorageError` where an adversarial image would take the place of the image that it is made from."""
-    from foolscope.errors import StorageError
-
-    originals = {path.resolve() for path in images}
-    for target in targets:
-        if target.resolve() in originals:
-            raise StorageError(f"{target} would be overwritten by its own adversarial image: name another --out.")
 
 
 def _from_data(model: str, data: str, split: str, limit: int | None, seed: int, offline: bool) -> _Asked:

@@ -40,13 +40,14 @@ def filter(
     """
     import torch
 
+    from foolscope.cli.options import check_originals
     from foolscope.files import write_bytes
     from foolscope.images import decode_image, encode_png, from_uint8, quantize
     from foolscope.norms import l2, linf
 
     chosen = _chain(chain, ids, allow_extreme)
     targets = _targets(images, out)
-    _keep(([Path(chain)] if _is_file(chain) else []) + images, targets)
+    check_originals(([Path(chain)] if _is_file(chain) else []) + images, targets, "filtered")
     channels = None if all(item.takes_gray for item in chosen.filters) else 3
     rows: list[dict[str, Any]] = []
     for path, target in zip(images, targets, strict=True):
@@ -106,16 +107,6 @@ def _targets(images: list[Path], out: Path) -> list[Path]:
     names = [name if known[path.stem] > 1 else path.stem for name, path in zip(numbered, images, strict=True)]
     # An image may itself be called 000-a.
     return [out / f"{name}.png" for name in (names if len(set(names)) == len(names) else numbered)]
-
-
-def _keep(originals: list[Path], targets: list[Path]) -> None:
-    """Raise `StorageError` where a filtered image would take the place of a file that is read."""
-    from foolscope.errors import StorageError
-
-    read = {path.resolve() for path in originals}
-    for target in targets:
-        if target.resolve() in read:
-            raise StorageError(f"{target} would be overwritten by its own filtered image: name another --out.")
 
 
 def _show(rows: list[dict[str, Any]], chain: Chain, json: bool) -> None:

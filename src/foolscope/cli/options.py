@@ -30,6 +30,16 @@ def check_folder(path: Path) -> Path:
     return path
 
 
+def check_originals(originals: list[Path], targets: list[Path], what: str) -> None:
+    """Raise `StorageError` where one of `targets` would take the place of a file that is read."""
+    from foolscope.errors import StorageError
+
+    read = {path.resolve() for path in originals}
+    for target in targets:
+        if target.resolve() in read:
+            raise StorageError(f"{target} would be overwritten by its own {what} image: name another --out.")
+
+
 def check_precision(name: str) -> str:
     """Return `name`.  Raises `ParameterError` for an unknown one."""
     from foolscope.errors import ParameterError

@@ -87,17 +87,18 @@ class HeldOut:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _cell(self, chain: Chain | None, witness: Witness, block: ImageSet) -> NDArrays:
+        measured = (*USUAL, *self.others) if witness is self.witnesses[0] else ()  # they do not depend on the model
         spec = {
             "kind": "filtered",
             "chain": chain and chain.spec(),
             "model": witness.digest,
             "data": block.digest,
             "detector": witness.detector and witness.detector.detector.spec(),
-            "distances": [*USUAL, *self.others],
+            "distances": list(measured),
         }
         if (cell := self.store.load(spec)) is not None:
             return cell.arrays
-        arrays = _filtered(chain, witness, block, self.others)
+        arrays = _filtered(chain, witness, block, measured)
         self.store.save(spec, arrays, {})
         return arrays
 
@@ -109,7 +110,7 @@ def _searched(candidate: Candidate | None) -> Searched | None:
     return Searched(**{name: getattr(candidate, name) for name in names})
 
 
-def _filtered(chain: Chain | None, witness: Witness, block: ImageSet, others: Sequence[str]) -> NDArrays:
+def _filtered(chain: Chain | None, witness: Witness, block: ImageSet, measured: Sequence[str]) -> NDArrays:
     """The arrays of a cell: predictions on filtered images and on what 8 bits keep of them, scores, distances."""
     images, engine = block.images, witness.engine
     filtered = images if chain is None else chain(images)
@@ -119,9 +120,9 @@ def _filtered(chain: Chain | None, witness: Witness, block: ImageSet, others: Se
         arrays["score"] = witness.detector.score(engine, filtered, logits.softmax(1))
     if chain is not None:
         arrays["prediction_saved"] = engine.predict(quantize(filtered))
-        far = distances(images, filtered)
-        arrays |= {name: getattr(far, name) for name in USUAL}
-        arrays |= {name: DISTANCES[name](images, filtered) for name in others}
+        if measured:
+            far = vars(distances(images, filtered))
+            arrays |= {name: far[name] if name in USUAL else DISTANCES[name](images, filtered) for name in measured}
     return {name: value.numpy() for name, value in arrays.items()}
 
 

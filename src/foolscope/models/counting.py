@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
-from foolscope.models.engine import Engine, Gradients, Objective
+from foolscope.models.engine import ClassGradients, Engine, Gradients, Objective
 
 
 class Queries:
@@ -27,6 +29,15 @@ class Queries:
         self.forwards += counted
         self.backwards += counted
         return self.engine.gradients(images, objective)
+
+    def class_gradients(
+        self, images: Tensor, rows: Tensor, classes: Tensor, labels: Tensor
+    ) -> Iterator[ClassGradients]:
+        """Like `Engine.class_gradients`: 1 forward and k backward passes an image."""
+        counted = self._counted(rows)
+        self.forwards += counted
+        self.backwards += counted * classes.shape[1]
+        return self.engine.class_gradients(images, classes, labels)
 
     def _counted(self, rows: Tensor) -> Tensor:
         """How often each image is among `rows` (count,)."""

@@ -37,6 +37,7 @@ Objective = Callable[[Tensor, Tensor], Tensor]
 _CHUNK_PIXELS = 128 * 32 * 32
 _SMALLEST_CHUNK, _LARGEST_CHUNK = 8, 128
 _FOLD_TOLERANCE = 1e-4
+_NOT_FINITE = "has NaN or infinite gradients"
 _TRACING = threading.Lock()
 
 
@@ -47,6 +48,15 @@ class Gradients:
     logits: Tensor
     losses: Tensor
     images: Tensor
+
+
+@dataclass(frozen=True)
+class ClassGradients:
+    """Of the images `rows` of a batch: logits (n, K), and how fast each of k classes gains (n, k, C, H, W)."""
+
+    rows: slice
+    logits: Tensor
+    gradients: Tensor
 
 
 @dataclass(frozen=True)
@@ -114,10 +124,7 @@ class Engine:
 
     def gradients(self, images: Tensor, objective: Objective) -> Gradients:
         """One forward and backward pass.  Raises `InputError` for a model that is not differentiable."""
-        if not self.info.differentiable:
-            raise InputError(f"{self.info.name} gives no gradients: attack it as a black box.")
-        if torch.is_inference_mode_enabled():
-            raise InputError("there are no gradients inside torch.inference_mode(): attack outside of it.")
+        self._check_differentiable()
         if len(images) == 0:
             return Gradients(self.logits(images), images.new_empty(0), torch.empty_like(images))
         network = self._network(_DTYPES[self.precision], images)
@@ -125,7 +132,7 @@ class Engine:
         with torch.enable_grad(), self._guard(network):
             for rows in self._chunks(images):
                 x = network.moved(images[rows]).requires_grad_()
-                out = self._checked(self._answer(network, x.clone()), rows).to(images.device)
+                out = self._checked(self._answer(network, x), rows).to(images.device)
                 logits.append(out.detach().to(images.dtype))
                 index = torch.arange(rows.start, rows.stop, device=images.device)
                 loss = objective(out if out.dtype == torch.float64 else out.float(), index)
@@ -133,9 +140,40 @@ class Engine:
                 gradients[rows] = self._gradient(loss, x, rows).to(images)
         return Gradients(torch.cat(logits), torch.cat(losses), gradients)
 
+    def class_gradients(self, images: Tensor, classes: Tensor, labels: Tensor) -> Iterator[ClassGradients]:
+        """The gradients of z_k - z_y for `classes` k (N, k) and `labels` y (N,), chunk by chunk.
+
+        One forward pass, and a backward pass a class that shares its activations.  The classes are looped over: torch's
+        batched backward passes take a third longer on processors (LeNet and `cifar-cnn`).  Raises `InputError` as
+        `gradients` does.
+        """
+        self._check_differentiable()
+        network = self._network(_DTYPES[self.precision], images)
+        for rows in self._chunks(images):
+            with torch.enable_grad(), self._guard(network):
+                x = network.moved(images[rows]).requires_grad_()
+                logits = self._checked(self._answer(network, x), rows)
+                own = logits.gather(1, labels[rows, None].to(logits.device))
+                gains = (logits.gather(1, classes[rows].to(logits.device)) - own).sum(0)
+                found = [torch.zeros_like(x)] * len(gains)  # where nothing that the images do changes the answers
+                if logits.requires_grad:
+                    for place, gain in enumerate(gains):
+                        more = place + 1 < len(gains)
+                        (gradient,) = torch.autograd.grad(gain, x, retain_graph=more, materialize_grads=True)
+                        found[place] = self._finite(gradient, _NOT_FINITE, rows)
+            yield ClassGradients(rows, logits.detach().to(images), torch.stack(found, 1).detach().to(images))
+
+    def _check_differentiable(self) -> None:
+        if not self.info.differentiable:
+            raise InputError(f"{self.info.name} gives no gradients: attack it as a black box.")
+        if torch.is_inference_mode_enabled():
+            raise InputError("there are no gradients inside torch.inference_mode(): attack outside of it.")
+
     def _answer(self, network: _Network, images: Tensor) -> Tensor:
+        # A module may write into its input, but not into a leaf that shall have a gradient.
+        given = images.clone() if images.requires_grad else images
         try:
-            return network(images)
+            return network(given)
         except (FoolscopeError, Cancelled):
             raise
         except Exception as error:  # whatever a user's forward raises, above all for images that do not fit
@@ -151,7 +189,7 @@ class Engine:
         (gradient,) = torch.autograd.grad(loss.sum(), x, allow_unused=True)
         if gradient is None:
             return torch.zeros_like(x)
-        return self._finite(gradient, "has NaN or infinite gradients", rows)
+        return self._finite(gradient, _NOT_FINITE, rows)
 
     def _chunks(self, images: Tensor) -> Iterator[slice]:
         size = self.chunk or chunk_size(images)

@@ -161,12 +161,15 @@ def _sources(kinds: set[type]) -> list[str]:
         elif kind.__module__.partition(".")[0] not in ("torch", "torchvision"):
             files.append(file)
     known = {file: _text(file) for file in files}
+    files = [file for file in known if _is_users(file)]
+    modules = list(sys.modules.values()) if files else []
+    packages = {_file(module): getattr(module, "__package__", None) or "" for module in modules}
     while files:
         file = files.pop()
-        if _is_users(file):
-            new = {imported for imported in _imported(file) if imported not in known and _is_users(imported)}
-            known |= {imported: _text(imported) for imported in new}
-            files += new
+        imported = set(_imported(file, known[file], packages.get(file, "")))
+        new = {other for other in imported if other not in known and _is_users(other)}
+        known |= {other: _text(other) for other in new}
+        files += new
     return sorted(texts | set(known.values()))
 
 
@@ -201,13 +204,12 @@ def _is_users(file: Path) -> bool:
     return not any(file.is_relative_to(place) for place in _installed())
 
 
-def _imported(file: Path) -> Iterator[Path]:
-    """The files that a file imports, as far as they can be found without running them."""
+def _imported(file: Path, text: str, package: str) -> Iterator[Path]:
+    """The files that a file of a package imports, as far as they can be found without running them."""
     try:
-        tree = ast.parse(_text(file))
+        tree = ast.parse(text)
     except (SyntaxError, ValueError):
         return
-    package = next((m.__package__ or "" for m in list(sys.modules.values()) if _file(m) == file), "")
     for node in ast.walk(tree):
         names = []
         if isinstance(node, ast.Import):

@@ -1,11 +1,8 @@
 // @ts-check
 /** What a search shall look for. */
-import { told } from "../api.js";
 import { html, useSignal } from "../base.js";
-import { start } from "../jobs/store.js";
-import { measurable, usualPair, whyNotMeasured } from "../lab/fitting.js";
-import * as s from "../lab/state.js";
-import { dataOptions, readyNetworks } from "../reports/audit-form.js";
+import { PairFields, useJob } from "../jobs/setup.js";
+import { whyNotMeasured } from "../lab/fitting.js";
 import { Action, Problem } from "../shell.js";
 
 /** The numbers of a search: name, field, usual value, highest. @type {[string, string, number, number][]} */
@@ -22,37 +19,16 @@ const LOWEST = { seed: 0, population: 2 };
 
 /** @param {{onStarted: (id: string) => void}} props */
 export function EvolveForm({ onStarted }) {
-  const usual = usualPair();
-  const model = useSignal(usual.model);
-  const data = useSignal(usual.data);
+  const job = useJob(onStarted);
   const isHidden = useSignal(true);
   const numbers = useSignal(Object.fromEntries(NUMBERS.map(([, key, value]) => [key, String(value)])));
-  const problem = useSignal("");
-  const isBusy = useSignal(false);
-  const begin = async () => {
-    isBusy.value = true;
-    problem.value = "";
-    try {
-      const values = Object.fromEntries(Object.entries(numbers.value).map(([key, text]) => [key, Number(text)]));
-      const job = await start({ kind: "evolve", model: model.value, data: data.value, detector: isHidden.value ? "fs" : null, ...values });
-      onStarted(job.id);
-    } catch (error) {
-      problem.value = told(error);
-    }
-    isBusy.value = false;
+  const begin = () => {
+    const values = Object.fromEntries(Object.entries(numbers.value).map(([key, text]) => [key, Number(text)]));
+    return job.begin({ kind: "evolve", detector: isHidden.value ? "fs" : null, ...values });
   };
   return html`
     <form class="card" aria-label="New search" onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}>
-      <label class="field"><span>network</span><select
-        value=${model.value}
-        onChange=${(/** @type {any} */ event) => {
-          model.value = event.currentTarget.value;
-          data.value = measurable(s.networks.value.find((one) => one.model === model.value))[0]?.set ?? "";
-        }}
-      >${readyNetworks()}</select></label>
-      <label class="field"><span>images</span><select value=${data.value} onChange=${(/** @type {any} */ event) => (data.value = event.currentTarget.value)}>
-        ${dataOptions(model.value)}
-      </select></label>
+      <${PairFields} job=${job} />
       <label class="field check">
         <input type="checkbox" checked=${isHidden.value} onChange=${(/** @type {any} */ event) => (isHidden.value = event.currentTarget.checked)} />
         <span>hide from the detector</span><small>otherwise the smallest change is sought</small>
@@ -63,10 +39,10 @@ export function EvolveForm({ onStarted }) {
           onInput=${(/** @type {any} */ event) => (numbers.value = { ...numbers.value, [key]: event.currentTarget.value })}
         /></label>`)}
       <${Action}
-        id="start-search" class="primary wide" busy=${isBusy.value && "Starting …"} onClick=${begin}
-        why=${whyNotMeasured(model.value, data.value) || whyNotNumbers(numbers.value)}
+        id="start-search" class="primary wide" busy=${job.isBusy.value && "Starting …"} onClick=${begin}
+        why=${whyNotMeasured(job.model.value, job.data.value) || whyNotNumbers(numbers.value)}
       >Start the search<//>
-      <${Problem} text=${problem.value} />
+      <${Problem} text=${job.problem.value} />
     </form>
   `;
 }

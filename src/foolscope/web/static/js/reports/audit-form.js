@@ -1,62 +1,27 @@
 // @ts-check
 /** What an audit shall look at. */
-import { told } from "../api.js";
 import { html, useSignal } from "../base.js";
-import { networkName } from "../format.js";
-import { start } from "../jobs/store.js";
-import { measurable, usualPair, whyNotMeasured } from "../lab/fitting.js";
+import { PairFields, useJob } from "../jobs/setup.js";
+import { whyNotMeasured } from "../lab/fitting.js";
 import * as s from "../lab/state.js";
 import { Action, Problem } from "../shell.js";
 
-/** The networks that can be used now, as options. */
-export const readyNetworks = () =>
-  s.networks.value
-    .filter((one) => one.state === "ready" || one.state === "loading")
-    .map((one) => html`<option key=${one.model} value=${one.model}>${networkName(one.model).filter(Boolean).join(", ")}</option>`);
-
-/** The sets that a network can be measured on, as options. @param {string} model */
-export const dataOptions = (model) =>
-  measurable(s.networks.value.find((one) => one.model === model)).map((one) => html`
-    <option key=${one.set} value=${one.set}>${one.title}</option>`);
-
 /** @param {{onStarted: () => void}} props */
 export function AuditForm({ onStarted }) {
-  const usual = usualPair();
-  const model = useSignal(usual.model);
-  const data = useSignal(usual.data);
+  const job = useJob(onStarted);
   const chosen = useSignal(["fgsm", "pgd"]);
   const squeezers = useSignal(/** @type {string[]} */ (["jpeg"]));
   const eps = useSignal("");
   const limit = useSignal("200");
-  const problem = useSignal("");
-  const isBusy = useSignal(false);
   const known = s.attacks.value.filter((one) => !["filter", "agv"].includes(one.name));
-  const begin = async () => {
-    isBusy.value = true;
-    problem.value = "";
-    try {
-      await start({
-        kind: "audit", model: model.value, data: data.value, attacks: chosen.value, defenses: squeezers.value,
-        eps: eps.value.trim() ? [eps.value.trim()] : [], limit: Number(limit.value),
-      });
-      onStarted();
-    } catch (error) {
-      problem.value = told(error);
-    }
-    isBusy.value = false;
-  };
+  const begin = () =>
+    job.begin({
+      kind: "audit", attacks: chosen.value, defenses: squeezers.value,
+      eps: eps.value.trim() ? [eps.value.trim()] : [], limit: Number(limit.value),
+    });
   return html`
     <form class="card" aria-label="New audit" onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}>
-      <label class="field"><span>network</span><select
-        value=${model.value}
-        onChange=${(/** @type {any} */ event) => {
-          model.value = event.currentTarget.value;
-          data.value = measurable(s.networks.value.find((one) => one.model === model.value))[0]?.set ?? "";
-        }}
-      >${readyNetworks()}</select></label>
-      <label class="field"><span>images</span><select value=${data.value} onChange=${(/** @type {any} */ event) => (data.value = event.currentTarget.value)}>
-        ${dataOptions(model.value)}
-      </select></label>
+      <${PairFields} job=${job} />
       <label class="field"><span>how many</span><input
         type="number" min="1" value=${limit.value} onInput=${(/** @type {any} */ event) => (limit.value = event.currentTarget.value)}
       /></label>
@@ -67,10 +32,10 @@ export function AuditForm({ onStarted }) {
         onInput=${(/** @type {any} */ event) => (eps.value = event.currentTarget.value)}
       /><small id="eps-help">such as 2/255,4/255,8/255</small></label>
       <${Action}
-        id="start-audit" class="primary wide" busy=${isBusy.value && "Starting …"} onClick=${begin}
-        why=${whyNotMeasured(model.value, data.value) || (chosen.value.length === 0 ? "Choose an attack." : /^[1-9]\d*$/.test(limit.value) ? "" : "Say how many images.")}
+        id="start-audit" class="primary wide" busy=${job.isBusy.value && "Starting …"} onClick=${begin}
+        why=${whyNotMeasured(job.model.value, job.data.value) || (chosen.value.length === 0 ? "Choose an attack." : /^[1-9]\d*$/.test(limit.value) ? "" : "Say how many images.")}
       >Start the audit<//>
-      <${Problem} text=${problem.value} />
+      <${Problem} text=${job.problem.value} />
     </form>
   `;
 }
