@@ -17,13 +17,16 @@ import torch
 from torch import Tensor, nn
 
 import foolscope as fs
-from foolscope.attacks import FGSM, PGD
+from foolscope.attacks import DDN, FGSM, PGD
 from foolscope.data import ImageSet
 from foolscope.errors import Cancelled, InputError, ParameterError, SpecError
 from foolscope.experiments import Audit, AuditProgress, Results, Store, audit
 from foolscope.experiments.cells import Subject
 from foolscope.experiments.grid import attack_grids
+from foolscope.measure import accuracy
 from foolscope.models.classifier import Classifier
+from foolscope.models.engine import Engine
+from foolscope.randomness import generator
 from tests.experiments.networks import Linear, digits, digits_lenet, weights_file
 from tests.experiments.unrestricted import Darken
 
@@ -107,6 +110,31 @@ def test_numbers_are_those_of_the_attacks_themselves(tmp_path: Path) -> None:
     assert results.clean_accuracy().successes == right(model, images)
     assert results.clean_accuracy(JPEG).successes == right(behind, images)
     assert results.clean_accuracy().value > 0.9
+
+
+def test_one_run_of_a_minimum_norm_attack_tells_all_radii(tmp_path: Path) -> None:
+    network, data, radii = digits_lenet(), digits(24), (0.5, 1.0, 1.5)
+    results, cells, _ = counted(
+        Store(tmp_path), network, data, ["ddn:steps=20", "pgd:norm=l2,steps=2"], eps=radii, defenses=[JPEG]
+    )
+    assert cells == 1 + 3 * (1 + 3), "the nearest images are looked for once for each network that is attacked"
+    found = DDN(steps=20)(network, data.images, fs.Untargeted(data.labels), rng=generator(0))
+    curve = next(curve for curve in results.curves if curve.attack == "ddn:steps=20" and curve.mode == "none")
+    clean = Engine(network).predict(data.images) == data.labels
+    for point in curve.points[1:]:
+        near = found.success & (found.distance("l2") <= point.eps)
+        assert point.accuracy == accuracy(clean & ~near)
+        moved = found.distance("l2")[~found.already] * near[~found.already]
+        assert point.distances["l2"] == pytest.approx(float(moved.mean()), rel=1e-5)
+    weakest = next(curve for curve in results.weakest if curve.defense == "")
+    steps = next(curve for curve in results.curves if curve.attack.startswith("pgd") and curve.mode == "none")
+    assert weakest.points[-1].forwards == pytest.approx(
+        curve.points[1].forwards + sum(point.forwards for point in steps.points[1:])
+    ), "its passes count once"
+    times = [run for run in fs.report.to_json(results)["timing"]["attacks"] if run["attack"] == "ddn:steps=20"]
+    assert [(run["mode"], run["eps"]) for run in times] == [("none", None), ("oblivious", None), ("adaptive", None)]
+    page = fs.report.page(results)
+    assert "noise ×" in page and ", ℓ2 " in page, "what it found is shown with its length"
 
 
 def test_more_radii_attacks_and_defenses_reuse_what_is_there(tmp_path: Path) -> None:
@@ -309,7 +337,7 @@ def test_a_black_box_is_not_attacked_by_gradients(tmp_path: Path) -> None:
     [
         ({"eps": (0.1, -0.1)}, "eps must be at least 0, got -0.1.", ParameterError),
         ({"eps": {"linf": (-0.1,)}}, "eps must be at least 0, got -0.1.", ParameterError),
-        ({"eps": {"l9": (0.1,)}}, "eps: unknown norm 'l9' in 'l9=0.1': linf, l2, l1 can bound an attack.", SpecError),
+        ({"eps": {"l9": (0.1,)}}, "eps: unknown norm 'l9' in 'l9=0.1': linf, l2, l1, l0 can bound an attack.", SpecError),
         ({"defenses": ["jpg"]}, "unknown defense 'jpg'. Did you mean jpeg? 'foolscope defenses' lists all.", SpecError),
         ({"limit": 0}, "limit must be at least 1, got 0.", ParameterError),
     ],

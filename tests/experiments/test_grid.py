@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foolscope.attacks import ATTACKS, FGSM, PGD
+from foolscope.attacks import ATTACKS, DDN, FGSM, PGD
 from foolscope.errors import ParameterError, SpecError
 from foolscope.experiments.grid import (
     UNRESTRICTED,
@@ -87,7 +87,7 @@ def test_radii_of_the_same_norm_add_up() -> None:
 @pytest.mark.parametrize("norm", ["l3", ""])
 def test_names_the_norms(norm: str) -> None:
     text = f"{norm}=0.1"
-    message = f"eps: unknown norm '{norm}' in '{text}': linf, l2, l1 can bound an attack."
+    message = f"eps: unknown norm '{norm}' in '{text}': linf, l2, l1, l0 can bound an attack."
     with pytest.raises(SpecError, match=f"^{re.escape(message)}$"):
         parse_eps_by_norm([text])
 
@@ -146,11 +146,24 @@ def test_an_unrestricted_attack_has_no_radii() -> None:
             attack_grids([Darken()], eps, GRAY)
 
 
+def test_a_minimum_norm_attack_is_run_once_for_its_radii() -> None:
+    near, pixels, steps = attack_grids(["ddn", "fmn:norm=l0", "pgd:norm=l2"], {"l2": (0.5, 1.0)}, GRAY)
+    assert (near.norm, near.eps, near.attacks) == ("l2", (0.5, 1.0), (DDN(),))
+    assert (pixels.norm, pixels.eps) == ("l0", default_eps("l0", GRAY))
+    assert len(steps.attacks) == 2
+    assert specs_and_eps((near, pixels, steps)) == (
+        ["ddn", "fmn:norm=l0", "pgd:norm=l2"], {"l2": (0.5, 1.0), "l0": pixels.eps}
+    )  # fmt: skip
+    assert specs_and_eps(attack_grids(["ddn", "pgd:norm=l2,eps=0.5"], {}, GRAY)) == (
+        ["ddn", "pgd:norm=l2,eps=0.5"], {}
+    )  # fmt: skip
+
+
 def test_names_without_radii() -> None:
     assert without_eps(PGD(eps=0.3, steps=5)) == "pgd:steps=5"
     assert without_eps(FGSM(eps=0.3)) == "fgsm"
     assert norm_of(FGSM()) == "linf"
-    assert norm_of(PGD(norm="l2")) == "l2"
+    assert norm_of(PGD(norm="l2")) == norm_of(DDN()) == "l2"
 
 
 @pytest.mark.parametrize(

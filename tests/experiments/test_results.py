@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from foolscope.attacks import FGSM, PGD, Attack
+from foolscope.experiments.grid import eps_of
 from foolscope.experiments.results import Record, Results
 from foolscope.measure import Proportion
 from tests.experiments.unrestricted import Darken
@@ -30,7 +31,7 @@ def record(attack: Attack, predictions: list[int], saved: list[int], source: str
         "psnr": np.array([10.0, 20.0, 30.0, 40.0, np.inf]),
         **{name: np.array([1.0, 2.0, 3.0, 4.0, 100.0]) for name in ("l0", "l1", "l2", "linf", "ssim")},
     }
-    return Record(attack=attack, source=source, victim=victim, arrays=arrays, seconds=1.0)
+    return Record(attack=attack, source=source, victim=victim, arrays=arrays, seconds=1.0, eps=eps_of(attack))
 
 
 RESULTS = Results(

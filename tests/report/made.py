@@ -56,7 +56,7 @@ def record(attack: Attack, source: str = "", victim: str = "", fooled: int = 3, 
         "ssim": np.linspace(0.8, 0.9, count, dtype=np.float32),
         "psnr": psnr,
     }
-    return Record(attack=attack, source=source, victim=victim, arrays=arrays, seconds=seconds)
+    return Record(attack=attack, source=source, victim=victim, arrays=arrays, seconds=seconds, eps=eps_of(attack))
 
 
 def sample(attack: Attack, source: str = "", victims: Sequence[str] = ("",), change: float = 0.1) -> Sample:

@@ -108,6 +108,8 @@ class Attack(Parameters):
     source: ClassVar[str]
     needs_gradients: ClassVar[bool] = True
     takes_targets: ClassVar[bool] = True
+    minimum_norm: ClassVar[bool] = False
+    """Whether it looks for the nearest image and has no radius, so that one run tells its success at every radius."""
 
     @property
     @abstractmethod

@@ -93,6 +93,12 @@ class Audit:
             if self.subject.engines[source].info.differentiable or not attack.needs_gradients
         ]
 
+    def radii(self, attack: Attack) -> tuple[float | None, ...]:
+        """The radii that one run of an attack is told at; (None,) of an unrestricted one."""
+        if not attack.minimum_norm:
+            return (eps_of(attack),)
+        return next(grid.eps for grid in self.grids if grid.attack == attack)
+
     def run(self, store: Store, watch: AuditWatch | None = None) -> tuple[list[NDArrays], list[Record], list[Sample]]:
         """Compute the cells that the store lacks; return the clean arrays a block, the records and the samples."""
         return _Runner(self, store, watch).run()
@@ -128,7 +134,7 @@ class _Runner:
                     samples += self._samples(job, arrays, clean[0])
                 parts.append({name: value for name, value in arrays.items() if not name.startswith("sample_")})
                 seconds += cost
-            records += self._records(job, _joined(parts), seconds)
+            records += self._records(job, _joined(parts), _joined(clean), seconds)
         return clean, records, samples
 
     def _clean(self, block: ImageSet) -> NDArrays:
@@ -148,7 +154,8 @@ class _Runner:
             arrays, info = job.run(self.audit.subject, block, first, lambda p: self._tell(label, p, cost))
             self.store.save(spec, arrays, info)
         else:
-            arrays, info = cell.arrays, cell.info
+            # Cells of earlier versions, which ended at the first gradient that was not finite, mark no image.
+            arrays, info = {"broken": np.zeros(len(block), dtype=np.bool_), **cell.arrays}, cell.info
             self.reused += 1
         self._finished(label, cost)
         return arrays, float(info["seconds"])
@@ -171,8 +178,8 @@ class _Runner:
             )  # fmt: skip
             self.watch(progress)
 
-    def _records(self, job: AttackJob, arrays: NDArrays, seconds: float) -> list[Record]:
-        """One record a victim: its predictions beside what all share."""
+    def _records(self, job: AttackJob, arrays: NDArrays, clean: NDArrays, seconds: float) -> list[Record]:
+        """One record a victim and radius: its predictions beside what all share."""
         records = []
         for number, victim in enumerate(job.victims):
             shared = {name: value for name, value in arrays.items() if not name.startswith("prediction_")}
@@ -180,9 +187,14 @@ class _Runner:
                 "prediction": arrays[f"prediction_{number}"],
                 "prediction_saved": arrays[f"prediction_saved_{number}"],
             }
-            records.append(
-                Record(attack=job.attack, source=job.source, victim=victim, arrays=shared | own, seconds=seconds)
+            untouched = clean[f"prediction_{self.audit.victims.index(victim)}"]
+            whole = Record(
+                attack=job.attack, source=job.source, victim=victim, arrays=shared | own, seconds=seconds, eps=None
             )
+            records += [
+                whole.within(eps, untouched) if eps is not None and job.attack.minimum_norm else replace(whole, eps=eps)
+                for eps in self.audit.radii(job.attack)
+            ]
         return records
 
     def _samples(self, job: AttackJob, arrays: NDArrays, clean: NDArrays) -> list[Sample]:

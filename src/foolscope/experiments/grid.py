@@ -16,11 +16,13 @@ _GRAY = {
     "linf": (0.05, 0.1, 0.15, 0.2, 0.25, 0.3),
     "l2": (0.5, 1.0, 1.5, 2.0, 2.5, 3.0),
     "l1": (5.0, 10.0, 20.0, 30.0, 40.0),
+    "l0": (5.0, 10.0, 20.0, 40.0, 80.0),
 }
 _COLOR = {
     "linf": (1 / 255, 2 / 255, 4 / 255, 8 / 255, 16 / 255),
     "l2": (0.125, 0.25, 0.5, 1.0, 2.0),
     "l1": (2.0, 4.0, 8.0, 12.0, 24.0),
+    "l0": (2.0, 5.0, 10.0, 20.0, 40.0),
 }
 _COLOR_VALUES = 3 * 32 * 32
 
@@ -31,9 +33,9 @@ UNRESTRICTED = ""
 
 @dataclass(frozen=True)
 class AttackGrid:
-    """One attack and the radii that it is tried at, ascending, all above 0; 0 is the clean accuracy.
+    """One attack and the radii that its result is told at, ascending, all above 0; 0 is the clean accuracy.
 
-    An unrestricted attack has no radii and is run once.
+    A minimum-norm attack is run once for all of them.  An unrestricted attack has none and is run once.
     """
 
     attack: Attack
@@ -51,19 +53,21 @@ class AttackGrid:
 
     @property
     def attacks(self) -> tuple[Attack, ...]:
-        """The attack with each of its radii."""
-        if self.norm == UNRESTRICTED:
+        """What is run: the attack with each of its radii, or once."""
+        if eps_of(self.attack) is None:
             return (self.attack,)
         return tuple(self.attack.replace(eps=eps) for eps in self.eps)
 
 
 def norm_of(attack: Attack) -> str:
-    """The name of the norm that an attack's `eps` is measured in, or `UNRESTRICTED`."""
-    return str(getattr(attack, "norm", "linf")) if eps_of(attack) is not None else UNRESTRICTED
+    """The name of the norm that an attack's radii are measured in, or `UNRESTRICTED`."""
+    if eps_of(attack) is None and not attack.minimum_norm:
+        return UNRESTRICTED
+    return str(getattr(attack, "norm", "linf"))
 
 
 def eps_of(attack: Attack) -> float | None:
-    """The attack's radius; None of an unrestricted one."""
+    """The attack's radius; None of an unrestricted and of a minimum-norm one."""
     return getattr(attack, "eps", None)
 
 
@@ -120,13 +124,15 @@ def parse_eps_by_norm(texts: Iterable[str]) -> dict[str, tuple[float, ...]]:
 def default_eps(norm: str, shape: Sequence[int]) -> tuple[float, ...]:
     """The usual radii for images of this (C, H, W): up to 0.3 for gray digits, 16/255 for color.
 
-    l2 and l1 grow with the image, so that the change per pixel stays comparable.
+    l2, l1 and l0 grow with the image, so that the change per pixel stays comparable.
     """
     channels, height, width = shape
     if channels == 1:
         return _GRAY[norm]
-    values = channels * height * width
-    scale = {"linf": 1.0, "l2": math.sqrt(values / _COLOR_VALUES), "l1": values / _COLOR_VALUES}[norm]
+    share = channels * height * width / _COLOR_VALUES
+    if norm == "l0":
+        return tuple(sorted({float(max(1, round(count * share))) for count in _COLOR[norm]}))
+    scale = {"linf": 1.0, "l2": math.sqrt(share), "l1": share}[norm]
     return tuple(float(f"{eps * scale:.3g}") if norm != "linf" else eps for eps in _COLOR[norm])
 
 
@@ -151,11 +157,13 @@ def specs_and_eps(grids: Sequence[AttackGrid]) -> tuple[list[str], dict[str, tup
     for grid in grids:
         if together.get(grid.norm) != grid.eps:
             together.pop(grid.norm, None)
-    return [grid.label if grid.norm in together or len(grid.eps) != 1 else _with_eps(grid) for grid in grids], together
+    return [grid.label if grid.norm in together else _with_eps(grid) for grid in grids], together
 
 
 def _with_eps(grid: AttackGrid) -> str:
-    """The attack's spec with its only radius, also where that is the default."""
+    """The attack's spec with its only radius, if it has one, also where that is the default."""
+    if len(grid.eps) != 1 or eps_of(grid.attack) is None:
+        return grid.label
     return f"{grid.label}{',' if ':' in grid.label else ':'}eps={format_value(grid.eps[0])}"
 
 
@@ -193,7 +201,7 @@ def attack_grids(
 def _radii(attack: Attack, eps: Mapping[str, tuple[float, ...]], own: bool, shape: Sequence[int]) -> tuple[float, ...]:
     """The radii above 0 that an attack is tried at; `own` says that its own `eps` goes before the default ones."""
     norm, radius = norm_of(attack), eps_of(attack)
-    if radius is None:
+    if norm == UNRESTRICTED:
         return ()
-    chosen = eps.get(norm) or eps.get("") or ((radius,) if own else default_eps(norm, shape))
+    chosen = eps.get(norm) or eps.get("") or ((radius,) if own and radius is not None else default_eps(norm, shape))
     return tuple(value for value in sorted(chosen) if value > 0)

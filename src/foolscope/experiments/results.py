@@ -7,7 +7,7 @@ the share of the images that it classified right untouched and no longer does.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,23 +18,30 @@ from torch import Tensor
 
 from foolscope.attacks import Attack
 from foolscope.experiments.cells import PLAIN
-from foolscope.experiments.grid import UNRESTRICTED, eps_of, norm_of, without_eps
+from foolscope.experiments.grid import UNRESTRICTED, norm_of, without_eps
 from foolscope.measure import Proportion, accuracy, per_class
 
 DISTANCES = ("l0", "l1", "l2", "linf", "ssim", "psnr")
+_ROUNDING = 1e-6
+"""What a radius and a distance may be apart: both are rounded to float32."""
+
 MODES = ("none", "oblivious", "adaptive")
 """Without a defense; with one that the attack does not know of; with one that it differentiates through."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One attack at one epsilon as one network sees it.  Arrays are (N,), in the data set's order."""
+    """One attack at one epsilon as one network sees it.  Arrays are (N,), in the data set's order.
+
+    `eps` is None of an unrestricted attack.  All records of one run of a minimum-norm attack have its `seconds`.
+    """
 
     attack: Attack
     source: str
     victim: str
     arrays: dict[str, NDArray[Any]]
     seconds: float
+    eps: float | None
 
     @property
     def mode(self) -> str:
@@ -43,10 +50,23 @@ class Record:
             return "none"
         return "adaptive" if self.source == self.victim else "oblivious"
 
-    @property
-    def eps(self) -> float | None:
-        """The attack's radius; None of an unrestricted attack."""
-        return eps_of(self.attack)
+    def within(self, eps: float, untouched: NDArray[Any]) -> Record:
+        """What a minimum-norm attack did with at most `eps`: images that it moved farther count as left alone.
+
+        `untouched` (N,) are the victim's predictions on the images as they were.
+        """
+        farther = self.arrays[norm_of(self.attack)] > eps * (1 + _ROUNDING)
+        alone: dict[str, Any] = {
+            "prediction": untouched,
+            "prediction_saved": untouched,
+            "success": False,
+            **dict.fromkeys(("l0", "l1", "l2", "linf"), 0),
+            "ssim": 1,
+            "psnr": np.inf,
+        }
+        changed = {name: np.where(farther, there, self.arrays[name]) for name, there in alone.items()}
+        kept = {name: values.astype(self.arrays[name].dtype) for name, values in changed.items()}
+        return replace(self, arrays=self.arrays | kept, eps=eps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,14 +256,15 @@ class Results:
         here = [record for record in records if record.eps is None or record.eps <= eps]
         correct = torch.stack([self._correct_within(record, norm, eps) for record in here]).all(0)
         before = self.clean_correct(victim)
+        runs = {(record.attack, record.source): record.arrays for record in here}
         return Point(
             eps=eps,
             accuracy=accuracy(correct),
             success=accuracy((before & ~correct)[before]),
             saved=Proportion(0, 0),
             distances={},
-            forwards=sum(float(record.arrays["forwards"].mean()) for record in here),
-            backwards=sum(float(record.arrays["backwards"].mean()) for record in here),
+            forwards=sum(float(arrays["forwards"].mean()) for arrays in runs.values()),
+            backwards=sum(float(arrays["backwards"].mean()) for arrays in runs.values()),
         )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foolscope.attacks import Attack
-from foolscope.experiments.grid import norm_of, without_eps
+from foolscope.experiments.grid import eps_of, norm_of, without_eps
 from foolscope.experiments.results import Curve, Outcome, Point, Record, Results, Sample
 from foolscope.measure import Proportion
 
@@ -66,7 +66,7 @@ def timing(results: Results) -> dict[str, Any]:
         "attacks": [
             {
                 "attack": without_eps(run.attack),
-                "eps": run.eps,
+                "eps": eps_of(run.attack),
                 "mode": run.mode,
                 "defense": run.source,
                 "seconds": run.seconds,

@@ -14,12 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from foolscope.attacks import Attack
+from foolscope.attacks.minimum_norm import length
 from foolscope.experiments.cells import PLAIN
-from foolscope.experiments.grid import norm_of, without_eps
+from foolscope.experiments.grid import UNRESTRICTED, norm_of, without_eps
 from foolscope.experiments.results import MODES, Results, Sample
 from foolscope.images import encode_png
 from foolscope.report.markup import Html, breakable, folded, join, tag
-from foolscope.report.words import NORM_SYMBOLS, Radii, class_name, counted, defense_name
+from foolscope.report.words import NORM_SYMBOLS, Radii, class_name, counted, defense_name, number
 
 _OPEN = 1
 """So many images of a group are seen at once; the others are folded."""
@@ -41,11 +42,11 @@ def sample_section(results: Results, norms: Sequence[Radii]) -> Html:
         f"{NORM_SYMBOLS.get(radii.norm, radii.norm)}, ε = {radii.text(radii.reference)}": [
             (sample, attack)
             for sample, attack in shown
-            if (norm_of(attack), sample.eps) == (radii.norm, radii.reference)
+            if norm_of(attack) == radii.norm and sample.eps in (radii.reference, None)
         ]
         for radii in norms
     }
-    groups["Without a radius"] = [(sample, attack) for sample, attack in shown if sample.eps is None]
+    groups["Without a radius"] = [(sample, attack) for sample, attack in shown if norm_of(attack) == UNRESTRICTED]
     groups = {title: chosen for title, chosen in groups.items() if chosen}
     if not groups:
         return tag("p", "No image is shown: the network classifies none of the first right.", class_="note")
@@ -102,6 +103,9 @@ def _attacked(results: Results, sample: Sample, by: Attack, name: str) -> Html:
     what, place = f"{without_eps(by)}, {_WORDS[_mode(sample)]}", results.place(sample.index)
     noise, factor = magnified(sample.image, sample.adversarial)
     told = f"noise {factor}" if factor else "nothing was added"
+    if by.minimum_norm and factor:
+        change = torch.from_numpy(sample.adversarial - sample.image)[None]
+        told += f", {NORM_SYMBOLS[norm_of(by)]} {number(float(length(norm_of(by), change)))}"
     pictures = (
         _picture(noise, f"What {what}, adds to image {place}: {told}, around gray"),
         _picture(sample.adversarial, f"Image {place} ({name}) after {what}"),
@@ -154,7 +158,8 @@ def shown_note(results: Results) -> str:
     """What is to be known of the pictures."""
     count = counted(len({sample.index for sample in results.samples}), "image")
     return (
-        f"The first {count} that the attacked network classifies right untouched, at the radius of the summary. "
+        f"The first {count} that the attacked network classifies right untouched, at the radius of the summary; of "
+        "attacks that look for the nearest image what they found, however far. "
         "Of each pair, the left picture is what the attack added, around gray and magnified by the factor under it, "
         "the right one the image with it. Pictures are rounded to 8 bits; predictions are of the images before that."
     )
