@@ -187,7 +187,7 @@ def test_warnings_stand_before_the_charts() -> None:
 
 def test_quiet_checks_are_listed() -> None:
     text = Reader(page(results())).text
-    assert "None of the 5 sanity checks raised a warning" in text
+    assert "None of the 6 sanity checks raised a warning" in text
     assert all(check in text for check in CHECKS.values())
 
 
@@ -197,6 +197,8 @@ def test_checks_that_were_not_made_are_not_claimed() -> None:
     assert CHECKS["zero-gradient"] not in text
     assert CHECKS["iterative-weaker"] not in text
     assert "Not checked: zero gradients, because the model gives no gradients." in text
+    assert CHECKS["broken-gradient"] not in text
+    assert "Not checked: NaN or infinite gradients, because the model gives no gradients." in text
     assert "Not checked: iterative against one-step attacks, because no norm has both" in text
 
 

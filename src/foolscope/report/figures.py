@@ -35,6 +35,9 @@ INK, MUTED, LINE, *SERIES_COLORS = _STAND_INS
 
 _DASHES: dict[str, Any] = {"none": "solid", "oblivious": (0, (5, 2.5)), "adaptive": (0, (1.2, 1.8))}
 _MARKERS = {"none": "o", "oblivious": "s", "adaptive": "^"}
+ALONE = "D"
+"""The mark of a curve that is a single point."""
+
 TEXT = 12.0
 _GAP, _KEY = 14, 24
 
@@ -69,14 +72,14 @@ def accuracy_chart(
 
     with rc_context(settings(name)):
         figure = Figure(figsize=(width / 72, height / 72), dpi=72)
-        frame = _frame(curves, width, height)
-        axes = figure.add_axes(frame)
-        _draw_axes(axes, radii, frame[2] * width)
-        colors = dict(zip(dict.fromkeys(curve.attack for curve in curves), _cycled(len(curves)), strict=False))
+        place = frame(curves, width, height)
+        axes = figure.add_axes(place)
+        _draw_axes(axes, radii, place[2] * width)
+        colors = series_colors(curves)
         lowest = _lowest(curves)
         for curve in curves:
             _draw_curve(axes, curve, radii, colors[curve.attack], banded=curve in lowest)
-        _draw_labels(axes, curves, colors, frame[2] * width, frame[3] * height)
+        draw_labels(axes, curves, colors, place[2] * width, place[3] * height)
         return inline(figure, styles, label)
 
 
@@ -85,11 +88,13 @@ def settings(name: str) -> dict[Any, Any]:
     return {"svg.fonttype": "none", "svg.hashsalt": name, "font.size": TEXT, "text.parse_math": False}
 
 
-def _cycled(count: int) -> list[str]:
-    return [SERIES_COLORS[index % SERIES] for index in range(count)]
+def series_colors(curves: Sequence[Curve]) -> dict[str, str]:
+    """A color for each attack."""
+    attacks = dict.fromkeys(curve.attack for curve in curves)
+    return {attack: SERIES_COLORS[place % SERIES] for place, attack in enumerate(attacks)}
 
 
-def _frame(curves: Sequence[Curve], width: int, height: int) -> tuple[float, float, float, float]:
+def frame(curves: Sequence[Curve], width: int, height: int) -> tuple[float, float, float, float]:
     """The plot's place in shares of the figure: room for the labels at the right, by their longest."""
     longest = max(len(text) for text in _labels(curves))
     left, right, bottom, top = 50, 0.56 * TEXT * longest + _GAP + _KEY + 10, 48, 10
@@ -99,10 +104,15 @@ def _frame(curves: Sequence[Curve], width: int, height: int) -> tuple[float, flo
 def _draw_axes(axes: Axes, radii: Radii, width: float) -> None:
     ticks = [0.0, *(radii.scaled(value) for value in radii.values)]
     axes.set_xlim(0, ticks[-1])
-    axes.set_ylim(0, 100)
     axes.set_xticks(ticks, _tick_labels(ticks, width))
-    axes.set_yticks(range(0, 101, 20), [f"{tick} %" for tick in range(0, 101, 20)])
     axes.set_xlabel(radii.axis, color=MUTED, labelpad=8)
+    percent_axis(axes)
+
+
+def percent_axis(axes: Axes) -> None:
+    """Percents upwards with lines across, and only the lower edge drawn."""
+    axes.set_ylim(0, 100)
+    axes.set_yticks(range(0, 101, 20), [f"{tick} %" for tick in range(0, 101, 20)])
     axes.grid(axis="y", color=LINE, linewidth=1)
     axes.set_axisbelow(True)
     axes.tick_params(colors=LINE, labelcolor=MUTED, length=4)
@@ -150,18 +160,20 @@ def _labels(curves: Sequence[Curve]) -> list[str]:
     return [names[curve.attack] + ("" if curve.mode == "none" else f" {curve.mode}") for curve in curves]
 
 
-def _draw_labels(axes: Axes, curves: Sequence[Curve], colors: dict[str, str], width: float, height: float) -> None:
-    """Write every line's name beside its end, with a piece of the line, pushed apart where ends meet.
+def draw_labels(axes: Axes, curves: Sequence[Curve], colors: dict[str, str], width: float, height: float) -> None:
+    """Write every line's name beside its end, with a piece of the line or its mark, pushed apart where ends meet.
 
     Lines that end together are named in the order that they run in.  `width` and `height` are the plot's, in pixels.
     """
     ends = [(100 * c.points[-1].accuracy.value, sum(point.accuracy.value for point in c.points)) for c in curves]
     places = spread(ends, 100 * 1.6 * TEXT / height)
     for curve, text, place in zip(curves, _labels(curves), places, strict=True):
+        alone = len(curve.points) == 1
         axes.plot(
             [1 + _GAP / width, 1 + (_GAP + _KEY) / width], [place / 100] * 2, transform=axes.transAxes,
-            color=colors[curve.attack], linewidth=2, linestyle=_DASHES[curve.mode], marker=_MARKERS[curve.mode],
-            markersize=4.5, markeredgewidth=0, markevery=[1], clip_on=False,
+            color=colors[curve.attack], linewidth=0 if alone else 2, linestyle=_DASHES[curve.mode],
+            marker=ALONE if alone else _MARKERS[curve.mode], markersize=4.5, markeredgewidth=0, markevery=[1],
+            clip_on=False,
         )  # fmt: skip
         axes.text(
             1 + (_GAP + _KEY + 7) / width, place / 100, text, transform=axes.transAxes,

@@ -13,6 +13,7 @@ from importlib import resources
 from foolscope.experiments.cells import PLAIN
 from foolscope.experiments.results import Curve, Results
 from foolscope.report.closing import papers, provenance, repeat, terms
+from foolscope.report.distortion import DISTORTIONS, comparable, distortion_chart
 from foolscope.report.figures import Styles, accuracy_chart
 from foolscope.report.markup import Html, folded, join, tag
 from foolscope.report.samples import sample_section, shown_note
@@ -75,6 +76,7 @@ def _sections(results: Results, norms: Sequence[Radii], styles: Styles) -> list[
         shapes.append(unrestricted_distance_table(results))
     contents: dict[str, Sequence[Html]] = {
         "Accuracy against ε": charts,
+        "All attacks on one axis": _distortion_charts(results, styles),
         "Samples": [tag("p", shown_note(results), class_="note"), sample_section(results, norms)],
         "Accuracy in numbers": accuracies,
         "Costs": costs,
@@ -99,6 +101,25 @@ def _charts(results: Results, radii: Radii, styles: Styles) -> list[Html]:
     return figures
 
 
+def _distortion_charts(results: Results, styles: Styles) -> list[Html]:
+    """One chart a measure of distortion, where attacks of several norms or without a radius are to be compared."""
+    curves = comparable(results)
+    told = (
+        "The network without a defense: its accuracy against how far each attack moved the images, the mean over those "
+        "that it attacked. Lines run from radius to radius; a diamond is an attack without one, with its 95 % interval."
+    )
+
+    def chart(across: str) -> Html:
+        def draw(width: int, height: int, kind: str) -> Html:
+            return distortion_chart(
+                curves, across, styles, width=width, height=height, name=f"distortion-{across}-{kind}"
+            )
+
+        return drawn_twice(draw, told if across == "linf" else "")
+
+    return [chart(across) for across in DISTORTIONS] if curves else []
+
+
 def _chart(curves: Sequence[Curve], radii: Radii, styles: Styles, name: str) -> Html:
     label = f"Accuracy against the radius of {radii.norm} attacks; its numbers are in the table of the same norm."
     modes = {curve.mode for curve in curves}
@@ -121,4 +142,5 @@ def drawn_twice(draw: Callable[[int, int, str], Html], caption: str) -> Html:
     `draw` takes width and height in pixels, and the kind of window as a part of the drawing's name.
     """
     drawings = [tag("div", draw(width, height, kind), class_=kind) for kind, (width, height) in _SIZES.items()]
-    return tag("figure", *drawings, tag("figcaption", caption), class_="chart")
+    words = [tag("figcaption", caption)] if caption else []
+    return tag("figure", *drawings, *words, class_="chart")

@@ -27,6 +27,7 @@ CHECKS = {
     "probabilities": "the model returns logits, not probabilities",
     "random": "the model answers the same images the same way twice",
     "zero-gradient": "no image has a loss gradient of exactly zero",
+    "broken-gradient": "no gradient is NaN or infinite",
     "iterative-weaker": "no iterative attack is weaker than a one-step attack in the same norm",
 }
 """Every sanity check by its warning's code: what holds where it does not warn."""
@@ -231,7 +232,8 @@ def _idle_checks(results: Results) -> dict[str, str]:
     """The checks that there was nothing to do for, and why."""
     idle = {}
     if "gradient_linf" not in results.clean:
-        idle["zero-gradient"] = "Not checked: zero gradients, because the model gives no gradients."
+        for code, what in (("zero-gradient", "zero gradients"), ("broken-gradient", "NaN or infinite gradients")):
+            idle[code] = f"Not checked: {what}, because the model gives no gradients."
     passes: dict[str, set[bool]] = {}
     for record in results.records:
         if record.eps is not None:
