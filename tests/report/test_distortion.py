@@ -34,7 +34,7 @@ def test_attacks_of_several_norms_and_without_a_radius_are_compared_on_the_plain
 
 @pytest.mark.parametrize("across", DISTORTIONS)
 def test_marks_stand_at_the_mean_distances(across: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[tuple[list[float], list[float]]] = []
+    drawn: list[Any] = []
     plot = Axes.plot
 
     def noted(self: Axes, x: list[float], y: list[float], **more: Any) -> Any:
