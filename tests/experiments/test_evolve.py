@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from foolscope.data import load_data
 from foolscope.errors import Cancelled, CorruptError, InputError, ParameterError, SpecError
 from foolscope.experiments import Evolved, EvolveProgress, Store, evolve
 from foolscope.experiments.evolve_images import CALIBRATION, Asked, prepared
+from foolscope.experiments.evolved import Together
 from foolscope.experiments.search_file import NAME
 from foolscope.images import quantize
 from foolscope.models.engine import Engine
-from foolscope.report import evolution_json
+from foolscope.report import evolution_json, evolution_page
 from tests.experiments.evolving import BITS, SMALL, Brightness, evolved, pictures
 from tests.experiments.networks import digits_lenet
 
@@ -141,6 +143,15 @@ def test_several_models_are_fooled_by_one_chain(tmp_path: Path) -> None:
     assert [one.role for one in result.clean] == ["searched", "searched"]
     assert result.about["objectives"] == ["linf"]
     assert all(one.detection is None for one in result.front[0].judged)
+    for found in result.front:
+        rates = [one.asr.value for one in found.judged]
+        assert result.together(found) == Together(
+            asr=min(rates), asr_clean=min(one.asr_clean.value for one in found.judged), detection=None
+        )
+        mean = replace(result, about={**result.about, "settings": {**result.about["settings"], "several": "mean"}})
+        assert mean.together(found).asr == pytest.approx(sum(rates) / 2)  # type: ignore[union-attr]
+    assert "Searched, worst" in evolution_page(result)
+    assert evolution_json(result)["front"][0]["together"]["asr"] == min(one.asr.value for one in result.front[0].judged)
 
 
 def test_another_search_in_the_folder_is_refused_by_its_first_difference(tmp_path: Path) -> None:
@@ -151,7 +162,7 @@ def test_another_search_in_the_folder_is_refused_by_its_first_difference(tmp_pat
     for changed, message in [
         ({"filters": 3}, f"{path}: the saved search has filters=2, not filters=3. {end}"),
         ({"seed": 4}, f"{path}: the saved search has seed=0, not seed=4. {end}"),
-        ({"images": 20}, f"{path}: the saved search was on other models, images or detectors. {end}"),
+        ({"images": 20}, f"{path}: the saved search was on 23 images, not 20. {end}"),
     ]:
         with pytest.raises(InputError) as error:
             evolve(Brightness(), data, folder=folder, store=store, **{**SMALL, **changed})

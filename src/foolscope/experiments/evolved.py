@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any
 
 from numpy.typing import NDArray
@@ -71,6 +72,19 @@ class Found:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Together:
+    """What a chain does to several models at once: the rates as the search counted them, on the held-out images.
+
+    They are those of the model that is fooled least and the one that detects most, or means, as the search's `several`
+    says.
+    """
+
+    asr: float
+    asr_clean: float
+    detection: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evolved:
     """The front of a search, the most successful chain first, beside the published chains.
 
@@ -85,3 +99,16 @@ class Evolved:
     history: tuple[Step, ...]
     sheet: NDArray[Any] = field(repr=False)
     sheet_labels: tuple[str, ...] = field(repr=False)
+
+    def together(self, found: Found) -> Together | None:
+        """A chain against all models that were searched; None where it was one."""
+        seen = [one for one, clean in zip(found.judged, self.clean, strict=True) if clean.role == "searched"]
+        if len(seen) < 2:
+            return None
+        worst = self.about["settings"]["several"] == "worst"
+        rates = [one.detection.value for one in seen if one.detection]
+        return Together(
+            asr=(min if worst else fmean)(one.asr.value for one in seen),
+            asr_clean=(min if worst else fmean)(one.asr_clean.value for one in seen),
+            detection=(max if worst else fmean)(rates) if rates else None,
+        )

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from foolscope.experiments.evolved import Evolved, Found, Judged
+from foolscope.experiments.evolved import Evolved, Found
 from foolscope.filters import Chain
 from foolscope.report.evolution_figures import STRIP_WIDTH, front_chart, growth_chart, shown_places, strip_png
 from foolscope.report.figures import Styles
@@ -191,20 +191,32 @@ def _detects(evolved: Evolved) -> bool:
 def _model_table(evolved: Evolved) -> Html:
     """Attack success of every chain on every model: the transfer matrix."""
     heads = ["Chain", *(f"{clean.model}{'' if clean.role == 'searched' else ' (transfer)'}" for clean in evolved.clean)]
-    rows = [_transfer_row(str(place), found) for place, found in enumerate(evolved.front, start=1)]
-    published = [_transfer_row(found.chain.title, found) for found in evolved.published]
+    if evolved.together(evolved.front[0]):
+        heads.append(f"Searched, {evolved.about['settings']['several']}")
+    rows = [_transfer_row(str(place), found, evolved) for place, found in enumerate(evolved.front, start=1)]
+    published = [_transfer_row(found.chain.title, found, evolved) for found in evolved.published]
     flags = ", and what each model's detector flags" if _detects(evolved) else ""
     caption = f"Attack success{flags}; a transfer model was never asked by the search"
     return table(caption, heads, [rows, published], "dense")
 
 
-def _transfer_row(name: str, found: Found) -> Html:
-    return row(name, [_transfer_cell(seen) for seen in found.judged])
+def _transfer_row(name: str, found: Found, evolved: Evolved) -> Html:
+    cells = [
+        join((share(seen.asr), _flagged(None if seen.detection is None else percent(seen.detection))))
+        for seen in found.judged
+    ]
+    if whole := evolved.together(found):
+        flagged = None if whole.detection is None else _rate(whole.detection)
+        cells.append(join((_rate(whole.asr), " ", _flagged(flagged))))
+    return row(name, cells)
 
 
-def _transfer_cell(seen: Judged) -> Html:
-    flagged = "" if seen.detection is None else tag("span", f"{percent(seen.detection)} detected", class_="interval")
-    return join((share(seen.asr), flagged))
+def _rate(value: float) -> str:
+    return f"{100 * value:.1f}\u00a0%"
+
+
+def _flagged(rate: str | None) -> Html | str:
+    return "" if rate is None else tag("span", f"{rate} detected", class_="interval")
 
 
 def _clean_table(evolved: Evolved) -> Html:

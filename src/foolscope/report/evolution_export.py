@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from foolscope.experiments.evolved import Clean, Evolved, Found
+from foolscope.experiments.evolved import Clean, Evolved, Found, Together
 from foolscope.files import write_bytes, write_json
 from foolscope.report.evolution import evolution_page
 from foolscope.report.evolution_figures import sheet_png
@@ -38,8 +38,8 @@ def evolution_json(evolved: Evolved) -> dict[str, Any]:
         "schema": SCHEMA,
         "about": evolved.about,
         "clean": [_clean_json(clean) for clean in evolved.clean],
-        "front": [_found_json(found) for found in evolved.front],
-        "published": [_found_json(found) for found in evolved.published],
+        "front": [_found_json(found, evolved.together(found)) for found in evolved.front],
+        "published": [_found_json(found, evolved.together(found)) for found in evolved.published],
         "history": [asdict(step) for step in evolved.history],
     }
 
@@ -49,7 +49,7 @@ def _clean_json(clean: Clean) -> dict[str, Any]:
     return {"model": clean.model, "role": clean.role, "threshold": clean.threshold, **shares}
 
 
-def _found_json(found: Found) -> dict[str, Any]:
+def _found_json(found: Found, together: Together | None) -> dict[str, Any]:
     return {
         "title": found.chain.title,
         "chain": found.chain.spec(),
@@ -63,4 +63,5 @@ def _found_json(found: Found) -> dict[str, Any]:
             }
             for seen in found.judged
         ],
+        "together": together and asdict(together),
     }

@@ -117,24 +117,24 @@ def test_a_filter_that_does_nothing_does_nothing() -> None:
     assert torch.equal(found.changed, torch.zeros(1, 12, dtype=torch.bool))
 
 
-def test_the_digest_tells_what_decides_the_results_apart() -> None:
+def test_the_identity_tells_what_decides_the_results_apart() -> None:
     model, pixels = named(0), colors(6)
     labels = labeled(model, pixels)
 
-    def digest(**changes: Any) -> str:
+    def identity(**changes: Any) -> tuple[str, ...]:
         given = {"models": model, "images": pixels, "labels": labels, "detectors": Bright(), **changes}
-        return Evaluator(**given).digest
+        return tuple(Evaluator(**given).identity().values())
 
-    assert digest() == digest(models=Engine(model), detectors=[Bright()])
+    assert identity() == identity(models=Engine(model), detectors=[Bright()])
     others = [
-        digest(images=colors(6, seed=1)),
-        digest(labels=(labels + 1) % 4, models=named(1)),
-        digest(labels=labeled(model, pixels, wrong=1)),
-        digest(models=[model, model], detectors=[Bright(), Bright()]),
-        digest(detectors=Bright(0.5)),
-        digest(detectors=None),
+        identity(images=colors(6, seed=1)),
+        identity(labels=(labels + 1) % 4, models=named(1)),
+        identity(labels=labeled(model, pixels, wrong=1)),
+        identity(models=[model, model], detectors=[Bright(), Bright()]),
+        identity(detectors=Bright(0.5)),
+        identity(detectors=None),
     ]
-    assert len({digest(), *others}) == 7
+    assert len({identity(), *others}) == 7
 
 
 def test_flags_as_text() -> None:

@@ -350,12 +350,12 @@ def one_step() -> tuple[Settings, dict[str, Any]]:
         ({"filters": 3}, world, "the saved search has filters=2, not filters=3."),
         ({"max_linf": 0.5}, world, "the saved search has max_linf=None, not max_linf=0.5."),
         ({"strategy": "plain"}, world, "the saved search has strategy=racing, not strategy=plain."),
-        ({}, lambda: world(seed=1), "the saved search was on other models, images or detectors."),
-        ({}, lambda: world(images=11), "the saved search was on other models, images or detectors."),
+        ({}, lambda: world(seed=1), "the saved search was on other images."),
+        ({}, lambda: world(images=11), "the saved search was on 12 images, not 11."),
         (
             {},
             lambda: Evaluator(named(0), colors(12), labeled(named(0), colors(12)), detectors=Bright(0.61)),
-            "the saved search was on other models, images or detectors.",
+            "the saved search had detectors Bright(most=0.6), not Bright(most=0.61).",
         ),
     ],
 )
@@ -370,7 +370,7 @@ def test_another_search_is_not_resumed(
 def test_a_state_of_another_schema_is_refused() -> None:
     chosen, state = one_step()
     state["schema"] = "foolscope-search/0"
-    message = "the saved search is of schema foolscope-search/0, not foolscope-search/2: begin anew."
+    message = "the saved search is of schema foolscope-search/0, not foolscope-search/3: begin anew."
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
         Search.restore(chosen, world(), state)
 
@@ -410,7 +410,7 @@ def test_a_damaged_state_is_refused(place: tuple[Any, ...], value: Any) -> None:
         Search.restore(chosen, world(), state)
 
 
-@pytest.mark.parametrize("state", [{}, {"schema": "foolscope-search/2"}])
+@pytest.mark.parametrize("state", [{}, {"schema": "foolscope-search/3"}])
 def test_something_else_is_no_state(state: dict[str, Any]) -> None:
     with pytest.raises(CorruptError, match=r"^the saved search is damaged \(KeyError\): begin anew\.$"):
         Search.restore(settings(), world(), state)

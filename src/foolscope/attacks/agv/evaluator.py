@@ -88,11 +88,16 @@ class Evaluator:
         """The models' names."""
         return tuple(engine.info.name for engine in self.engines)
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 of what decides a search's results: images, labels, models by their clean predictions, detectors."""
-        parts = [part.cpu().numpy().tobytes() for part in (self.images, self.labels, self.clean)]
-        return digest(*parts, *self.names, *map(_described, self.detectors))
+    def identity(self) -> dict[str, str]:
+        """What decides a search's results: the count and digest of images, models, their clean predictions, detectors."""
+        images, labels, clean = (part.cpu().numpy().tobytes() for part in (self.images, self.labels, self.clean))
+        return {
+            "count": str(len(self.images)),
+            "images": digest(images, labels),
+            "models": ", ".join(self.names),
+            "predictions": digest(clean),
+            "detectors": ", ".join(map(_described, self.detectors)) or "none",
+        }
 
     def probabilities(self, filtered: Tensor, rows: Tensor) -> list[Tensor]:
         """Each model's softmax (n, K) on filtered versions of the images numbered `rows` (n,), which may repeat."""

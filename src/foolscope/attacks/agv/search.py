@@ -188,7 +188,7 @@ class Search:
             "schema": state.SCHEMA,
             "settings": dict(vars(self.settings)),
             "seed": self.seed,
-            "evaluator": self.evaluator.digest,
+            "evaluator": self.evaluator.identity(),
             "generator": bytes(self._generator.get_state().tolist()).hex(),
             "queries": self.evaluator.queries.tolist(),
             "detections": self.evaluator.detections.tolist(),

@@ -18,7 +18,16 @@ from foolscope.errors import CorruptError, InputError
 from foolscope.filters.chain import Chain
 from foolscope.filters.styles import FILTERS
 
-SCHEMA = "foolscope-search/2"
+SCHEMA = "foolscope-search/3"
+
+_DIFFERENT = {
+    "count": "was on {} images, not {}",
+    "images": "was on other images",
+    "models": "was against {}, not {}",
+    "predictions": "was against models that answer otherwise",
+    "detectors": "had detectors {}, not {}",
+}
+"""How searches differ, by the part of `Evaluator.identity`; what was saved comes first."""
 
 
 @contextmanager
@@ -42,8 +51,9 @@ def check(saved: Mapping[str, Any], settings: Settings, evaluator: Evaluator) ->
     for name, value in vars(settings).items():
         if saved["settings"][name] != value:
             raise InputError(f"the saved search has {name}={saved['settings'][name]}, not {name}={value}.")
-    if saved["evaluator"] != evaluator.digest:
-        raise InputError("the saved search was on other models, images or detectors.")
+    for name, text in evaluator.identity().items():
+        if (known := saved["evaluator"][name]) != text:
+            raise InputError(f"the saved search {_DIFFERENT[name].format(known, text)}.")
 
 
 def member_json(member: Member) -> dict[str, Any]:
