@@ -81,9 +81,10 @@ def test_chunks_change_the_result_by_rounding_at_most(threads: int, monkeypatch:
         torch.testing.assert_close(other, results[0], rtol=0, atol=2e-5)
 
 
-def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    images, (strength, intensity) = pictures(14), drawn(14)
-    monkeypatch.setattr(batch, "_CHUNK_VALUES", 2 * images[0].numel())
+@pytest.mark.parametrize("chunk", [2, 14], ids=["chunks", "one-chunk"])
+def test_threads_change_no_bit(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, (strength, intensity) = torch.rand(14, 3, 64, 64, generator=generator(0)), drawn(14)
+    monkeypatch.setattr(batch, "_CHUNK_VALUES", chunk * images[0].numel())
     before = torch.get_num_threads()
     results = []
     try:

@@ -1,9 +1,8 @@
 """A chain of filters on a batch: what every chain, search and attack runs through.
 
 Without gradients it works in place, on a few images at a time, a chunk, that stay in the processor's cache.  How many
-changes the result by rounding at most; so does the number of threads where all images are one chunk, whose operations
-torch itself then shares out, and not at all where they are several.  Where the images, strengths or intensities require
-gradients it runs the pure functions.
+changes the result by rounding at most; the number of threads, which take whole chunks, not at all.  Where the images,
+strengths or intensities require gradients it runs the pure functions.
 """
 
 from __future__ import annotations
@@ -104,12 +103,12 @@ def _in_chunks(steps: list[Step], images: Tensor) -> Tensor:
                 _paint(steps, images, out, slice(begin, begin + size), workspace)
 
     threads = min(torch.get_num_threads(), -(-len(images) // size))
-    if threads == 1:
-        work()
-        return out
     with _single_threads(threads) as pool:
-        for done in [pool.submit(work) for _ in range(threads)]:
-            done.result()
+        if pool is None:
+            work()
+        else:
+            for done in [pool.submit(work) for _ in range(threads)]:
+                done.result()
     return out
 
 
@@ -124,8 +123,8 @@ def _paint(steps: list[Step], images: Tensor, out: Tensor, rows: slice, workspac
 
 
 @contextmanager
-def _single_threads(count: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads in each of which torch works alone.
+def _single_threads(count: int) -> Iterator[ThreadPoolExecutor | None]:
+    """Threads in each of which torch works alone; None stands for the one that asks.
 
     Otherwise torch would share out every single operation to threads of its own and wait for the slowest, hundreds of
     times a chunk; where other processes are at work too, that takes a hundred times as long.
@@ -133,8 +132,12 @@ def _single_threads(count: int) -> Iterator[ThreadPoolExecutor]:
     shared = torch.get_num_threads()
     try:
         # The number of threads belongs to the thread that sets it; only threads born later would inherit it.
-        with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield pool
+        if count == 1:
+            torch.set_num_threads(1)
+            yield None
+        else:
+            with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                yield pool
     finally:
         torch.set_num_threads(shared)
 
