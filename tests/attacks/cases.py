@@ -16,7 +16,22 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from foolscope.attacks import AGV, BIM, DDN, FGM, FGSM, FMN, PGD, Attack, CarliniWagner, DeepFool, FilterAttack
+from foolscope.attacks import (
+    AGV,
+    APGD,
+    BIM,
+    DDN,
+    FGM,
+    FGSM,
+    FMN,
+    PGD,
+    Attack,
+    CarliniWagner,
+    DeepFool,
+    Ensemble,
+    FilterAttack,
+    Square,
+)
 from foolscope.data import load_data
 from foolscope.images import quantize
 from foolscope.models.training import Recipe, train
@@ -33,10 +48,18 @@ CASES: tuple[Attack, ...] = (
     *(PGD(eps=EPS[norm], norm=norm, steps=4) for norm in NORMS),
     *(PGD(eps=EPS[norm], norm=norm, steps=3, restarts=2, early_stop=False) for norm in NORMS),
     *(PGD(eps=EPS[norm], norm=norm, steps=3, random_start=False) for norm in NORMS),
+    *(PGD(eps=EPS["linf"], steps=3, loss=loss, temperature=3) for loss in ("margin", "dlr")),
+    *(APGD(eps=EPS[norm], norm=norm, steps=6) for norm in ("l2", "linf")),
+    *(APGD(eps=EPS[norm], norm=norm, steps=5, loss="dlr-targeted", targets=2) for norm in ("l2", "linf")),
+    APGD(eps=EPS["linf"], steps=4, loss="dlr", restarts=2, early_stop=False),
     *(DeepFool(norm=norm, steps=6) for norm in ("l2", "linf")),
     *(CarliniWagner(norm=norm, searches=2, steps=5) for norm in ("l2", "linf")),
     DDN(steps=6, refine=2),
     *(FMN(norm=norm, steps=6, refine=2) for norm in ("l0", "l1", "l2", "linf")),
+    *(Square(eps=EPS[norm], norm=norm, queries=40) for norm in ("l2", "linf")),
+    Square(eps=EPS["linf"], queries=12, early_stop=False),
+    *(Ensemble(eps=EPS[norm], norm=norm, steps=4, targets=2, queries=6) for norm in ("l2", "linf")),
+    Ensemble(eps=EPS["linf"], steps=3, targets=1, queries=4, early_stop=False),
     FilterAttack(chain="juno:intensity=1.4|gingham:strength=0.6"),  # which take gray images too
     AGV(pool="gingham,juno,lark", filters=2, population=3, epochs=2, samples=2, generations=1, queries=12),
     AGV(pool="gingham,juno,lark", filters=2, population=3, epochs=1, samples=2, generations=1, early_stop=False),
@@ -70,7 +93,7 @@ def norm_of(attack: Attack) -> str:
 
 def is_random(attack: Attack) -> bool:
     """Whether the seed decides anything."""
-    return isinstance(attack, AGV) or starts_at_random(attack)
+    return isinstance(attack, AGV | APGD | Ensemble | Square) or starts_at_random(attack)
 
 
 def starts_at_random(attack: Attack) -> bool:
@@ -170,5 +193,5 @@ class Fixed(nn.Module):
 
 def same(first: Any, second: Any) -> bool:
     """Whether two results have the same bits."""
-    names = ("images", "success", "predictions", "already", "forwards", "backwards")
+    names = ("images", "success", "predictions", "already", "broken", "forwards", "backwards")
     return all(torch.equal(getattr(first, name), getattr(second, name)) for name in names)

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from foolscope.attacks import FGSM, Goal, Targeted, Untargeted
-from foolscope.attacks.goal import check_goal
-from foolscope.attacks.gradient import cross_entropy
+from foolscope.attacks.goal import check_goal, every_target
+from foolscope.attacks.losses import cross_entropy
 from foolscope.errors import InputError
 from tests.attacks.cases import network
 
@@ -62,6 +62,12 @@ def test_goals_can_be_selected_and_checked(kind: type[Untargeted] | type[Targete
 def test_bad_goals(goal: Goal | Tensor, message: str) -> None:
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
         FGSM()(network("linear", (1, 2, 2), seed=0), torch.rand(3, 1, 2, 2), goal)  # type: ignore[arg-type]
+
+
+def test_every_target_by_hand() -> None:
+    rows, goal = every_target(torch.tensor([1, 0]), 3)
+    assert rows.tolist() == [0, 0, 1, 1]
+    assert goal.targets.tolist() == [0, 2, 1, 2]
 
 
 def test_check_goal_returns_the_goal() -> None:

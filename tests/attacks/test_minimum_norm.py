@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from foolscope.attacks import DDN, FMN, Attack, CarliniWagner, DeepFool, Goal, Targeted, Untargeted, parse_attack
-from foolscope.attacks.minimum_norm import cosine, margin, project
+from foolscope.attacks.losses import margin
+from foolscope.attacks.minimum_norm import cosine, project
 from foolscope.errors import FoolscopeError, InputError, ParameterError
 from foolscope.images import quantize
 from foolscope.models.engine import Engine

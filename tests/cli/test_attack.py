@@ -13,7 +13,7 @@ from torch import Tensor
 
 from foolscope.images import decode_image, encode_png, from_uint8
 from tests.cli.running import Program
-from tests.experiments.networks import digits, digits_lenet
+from tests.experiments.networks import SINGULAR, digits, digits_lenet
 
 
 @pytest.fixture
@@ -81,11 +81,42 @@ def test_labels_one_for_all_or_one_each(program: Program, net: str, files: list[
     assert [row["already"] for row in rows] == [judged(row) != label for row, label in zip(rows, labels, strict=True)]
 
 
+def test_broken_gradients_are_warned_of(program: Program, net: str, files: list[Path]) -> None:
+    pixels = decode_image(files[1]).copy()
+    pixels[0, 0] = SINGULAR
+    Image.fromarray(pixels.squeeze()).save(files[1])
+    Path("rooted.py").write_text(
+        "from foolscope.models import load_model\nfrom tests.experiments.networks import Rooted\n\n\n"
+        f"def build():\n    return Rooted(load_model({net!r}))\n"
+    )
+    outcome = program("attack", "fgsm:eps=0.1", *files, "--model", "py:rooted:build", "--json")
+    assert outcome.code == 0
+    assert [row["broken"] for row in outcome.json["images"]] == [False, True, False]
+    assert outcome.err == (
+        "warning: NaN or infinite gradients on 1 of 3 images, first for foolscope-attacked/001-digit1.png: the attack "
+        "stopped there, which says nothing about robustness.\n"
+    )
+
+
 def test_images_that_are_wrong_already_are_said_and_left(program: Program, net: str, files: list[Path]) -> None:
     wrong = (int(digits_lenet()(reread(str(files[0]))).argmax()) + 1) % 10
     outcome = program("attack", "pgd:eps=0.1", files[0], "--model", net, "--label", wrong)
     assert "already" in outcome.out
     assert torch.equal(reread("foolscope-attacked/digit0.png"), reread(str(files[0])))
+
+
+def test_all_targets_are_tried_one_after_the_other(program: Program, net: str, files: list[Path]) -> None:
+    asked = ("attack", "pgd:eps=0.3,steps=20", *files[:2], "--model", net, "--label", "1", "--target", "all", "--json")
+    rows = program(*asked).json["images"]
+    assert [(row["label"], row["target"]) for row in rows] == 2 * [("1", str(t)) for t in range(10) if t != 1]
+    assert [Path(row["file"]).stem for row in rows[:9]] == [
+        f"000-{files[0].stem}-to-{target}" for target in range(10) if target != 1
+    ]
+    for row in rows:
+        assert row["success"] == (str(judged(row)) == row["target"])
+    assert sum(row["success"] for row in rows) > 9
+    table = program(*asked[:-1]).out
+    assert "target" in table
 
 
 def test_a_target_is_reached(program: Program, net: str, files: list[Path]) -> None:

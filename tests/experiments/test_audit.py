@@ -337,7 +337,11 @@ def test_a_black_box_is_not_attacked_by_gradients(tmp_path: Path) -> None:
     [
         ({"eps": (0.1, -0.1)}, "eps must be at least 0, got -0.1.", ParameterError),
         ({"eps": {"linf": (-0.1,)}}, "eps must be at least 0, got -0.1.", ParameterError),
-        ({"eps": {"l9": (0.1,)}}, "eps: unknown norm 'l9' in 'l9=0.1': linf, l2, l1, l0 can bound an attack.", SpecError),
+        (
+            {"eps": {"l9": (0.1,)}},
+            "eps: unknown norm 'l9' in 'l9=0.1': linf, l2, l1, l0 can bound an attack.",
+            SpecError,
+        ),
         ({"defenses": ["jpg"]}, "unknown defense 'jpg'. Did you mean jpeg? 'foolscope defenses' lists all.", SpecError),
         ({"limit": 0}, "limit must be at least 1, got 0.", ParameterError),
     ],

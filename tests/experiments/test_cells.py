@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from foolscope.experiments.cells import (
 )
 from foolscope.experiments.store import cell_key
 from foolscope.models.classifier import Classifier
-from tests.experiments.networks import Linear, Noisy, digits, digits_lenet
+from tests.experiments.networks import SINGULAR, Linear, Noisy, Rooted, digits, digits_lenet
 
 JPEG = "jpeg:quality=50"
 
@@ -55,6 +56,18 @@ def test_a_clean_cell_by_hand() -> None:
     assert not arrays["looks_like_probabilities"].any()
     assert not arrays["repeat_difference"].any()
     assert (arrays["gradient_linf"] > 0).all()
+
+
+def test_images_with_broken_gradients_are_marked_in_cells() -> None:
+    data = digits(6)
+    pixels = data.pixels.copy()
+    pixels[2, 0, 0] = SINGULAR
+    marked, model = replace(data, pixels=pixels), subject(Rooted(digits_lenet()))
+    assert np.flatnonzero(np.isnan(clean_cell(model, marked, (PLAIN,))["gradient_linf"])).tolist() == [2]
+    arrays, _ = job(FGSM(eps=0.1)).run(model, marked, keeps_samples=True)
+    assert np.flatnonzero(arrays["broken"]).tolist() == [2]
+    assert np.array_equal(arrays["sample_adversarial"][2], arrays["sample_images"][2])
+    assert not job(FGSM(eps=0.1)).run(model, data, keeps_samples=False)[0]["broken"].any()
 
 
 def test_what_decides_a_clean_cell() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from foolscope.experiments import Results, Store, audit
-from foolscope.experiments.sanity import clean_warnings
-from tests.experiments.networks import Noisy, Probabilities, Quantized, digits, digits_lenet
+from foolscope.experiments import AuditProgress, Results, Store, audit
+from foolscope.experiments.sanity import clean_warnings, curve_warnings
+from tests.experiments.networks import SINGULAR, Linear, Noisy, Probabilities, Quantized, Rooted, digits, digits_lenet
 
 
 def audited(model: nn.Module, folder: Path, attacks: tuple[str, ...] = ("fgsm", "pgd:steps=5")) -> Results:
@@ -68,6 +71,58 @@ def test_a_quantizing_layer_has_gradients_of_zero(tmp_path: Path) -> None:
         "nothing about robustness."
     )
     assert warning.evidence == {"share of images": 1.0, "images": 100.0}
+
+
+@pytest.mark.parametrize("attacks", [("fgsm", "bim:steps=2"), ("filter:chain=juno",)], ids=["gradients", "black box"])
+def test_gradients_that_break_on_some_images(tmp_path: Path, attacks: tuple[str, ...]) -> None:
+    data = digits(100)
+    pixels = data.pixels.copy()
+    pixels[[17, 40], 0, 0] = SINGULAR
+    broken = replace(data, pixels=pixels, digest="broken", origin=torch.arange(100) + 200)
+    eps = None if attacks[0].startswith("filter") else "0.1"
+    results = audit(Rooted(digits_lenet()), broken, attacks, eps=eps, store=Store(tmp_path))
+    assert codes(results) == ["broken-gradient"]
+    assert results.warnings[0].message == (
+        "Gradients are NaN or infinite on 2 of the images, first on image 217: attacks that follow them stop there, "
+        "which says nothing about robustness."
+    )
+    assert results.warnings[0].evidence == {"share of images": 0.02, "images": 2.0}
+    for record in results.records:
+        assert np.flatnonzero(record.arrays["broken"]).tolist() == ([17, 40] if eps else [])
+
+
+def test_gradients_that_break_in_an_attack_alone(tmp_path: Path) -> None:
+    results = audited(digits_lenet(), tmp_path, ("fgsm",))
+    first, second = results.records
+    marked = np.arange(100) == 5
+    found = replace(results, records=(first, replace(second, arrays={**second.arrays, "broken": marked})))
+    assert [(w.code, w.evidence["images"]) for w in curve_warnings(found)] == [("broken-gradient", 1.0)]
+
+
+def test_cells_of_versions_that_marked_none_are_read(tmp_path: Path) -> None:
+    store, many = Store(tmp_path), digits(500).rows(torch.arange(520) % 500)
+
+    def found(count: int) -> tuple[Results, int]:
+        seen: list[AuditProgress] = []
+        part = many.rows(slice(0, count))
+        return audit(Linear(), part, ("fgsm",), eps="0.1", store=store, watch=seen.append), seen[-1].reused
+
+    found(512)
+    stripped = 0
+    for path in list(tmp_path.glob("*/*/cell.json")):
+        spec = json.loads(path.read_text())["spec"]
+        cell = store.load(spec)
+        assert cell is not None
+        if spec["kind"] == "attack":
+            shutil.rmtree(path.parent)
+            store.save(spec, {name: array for name, array in cell.arrays.items() if name != "broken"}, cell.info)
+            stripped += 1
+    assert stripped == 1
+    results, reused = found(520)
+    assert reused == 2
+    (record,) = results.records
+    assert record.arrays["broken"].shape == (520,)
+    assert not record.arrays["broken"].any()
 
 
 def test_an_iterative_attack_that_is_weaker_than_one_step(tmp_path: Path) -> None:

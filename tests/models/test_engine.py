@@ -537,10 +537,50 @@ def test_bad_logits(answer: Callable[[Tensor], Any], message: str) -> None:
         engine.gradients(images, lambda logits, rows: logits.sum(1))
 
 
-def test_bad_gradients(images: Tensor) -> None:
-    model = Wrong(lambda x: (x - x.detach()).abs().sqrt().flatten(1))
-    with pytest.raises(InputError, match=r"^Wrong has NaN or infinite gradients, first for image 0 of the batch\.$"):
-        Engine(model).gradients(images, lambda logits, rows: logits.sum(1))
+def root(x: Tensor) -> Tensor:
+    """The root of the first value and the others' squares: at 0 the root has an infinite slope."""
+    flat = x.flatten(1)
+    return torch.cat([flat[:, :1].sqrt(), flat[:, 1:].square()], 1)
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 4])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float64"])
+def test_gradients_that_are_not_finite_are_zero_and_marked(
+    precision: Precision, chunk: int | None, images: Tensor
+) -> None:
+    given = images.clone()
+    given[[2, 9], 0, 0, 0] = 0
+    engine, classes = Engine(Wrong(root), chunk=chunk, precision=precision), torch.tensor([[0, 1]] * len(images))
+    for factor in (1.0, torch.nan):  # infinite in one value, NaN in all
+        weights = torch.ones(len(given))
+        weights[[2, 9]] = factor
+        found = engine.gradients(given, lambda logits, rows, w=weights: logits.sum(1) * w[rows])  # type: ignore[misc]
+        assert found.broken.nonzero()[:, 0].tolist() == [2, 9]
+        assert not found.images[[2, 9]].any()
+        assert found.logits.isfinite().all()
+        healthy = engine.gradients(images, lambda logits, rows: logits.sum(1))
+        assert not healthy.broken.any()
+        rest = ~found.broken
+        assert torch.equal(found.images[rest], healthy.images[rest])
+    parts = list(engine.class_gradients(given, classes, torch.full((len(given),), 2)))
+    assert torch.cat([part.broken for part in parts]).nonzero()[:, 0].tolist() == [2, 9]
+    assert torch.equal(torch.cat([part.gradients for part in parts])[[2, 9]], torch.zeros(2, 2, *SHAPE))
+    assert torch.cat([part.gradients for part in parts])[0].flatten(1).any(1).all()
+
+
+def test_gradients_too_large_for_float32_are_marked() -> None:
+    images = torch.ones(2, 1, 1, 2)
+    images[0] /= 2
+    engine = Engine(Wrong(lambda x: x.flatten(1).square()), precision="float64")
+    found = engine.gradients(images, lambda logits, rows: 2e38 * logits.sum(1))
+    assert found.broken.tolist() == [False, True]
+    assert found.images[:, 0, 0, 0].tolist() == [pytest.approx(2e38), 0]
+
+
+def test_no_images_have_no_gradients() -> None:
+    found = Engine(Wrong(root)).gradients(torch.zeros(0, *SHAPE), lambda logits, rows: logits.sum(1))
+    assert found.broken.shape == (0,)
+    assert found.broken.dtype == torch.bool
 
 
 def test_no_gradients(images: Tensor, labels: Tensor) -> None:

@@ -56,7 +56,8 @@ class AttackResult:
 
     `images` (N, C, H, W) are returned also where the attack failed.  `predictions` (N,) are the model's on exactly
     these images, `success` (N,) whether they reach the goal.  `already` (N,) marks images that reached it untouched:
-    they are returned unchanged and count as success.  `forwards` and `backwards` (N,) are the passes spent on each.
+    they are returned unchanged and count as success.  `broken` (N,) marks images whose gradient was NaN or infinite on
+    the way: the attack moved them no further along it.  `forwards` and `backwards` (N,) are the passes spent on each.
     """
 
     originals: Tensor
@@ -64,6 +65,7 @@ class AttackResult:
     success: Tensor
     predictions: Tensor
     already: Tensor
+    broken: Tensor
     forwards: Tensor
     backwards: Tensor
     trace: tuple[Progress, ...] = field(repr=False)
@@ -108,6 +110,8 @@ class Attack(Parameters):
     source: ClassVar[str]
     needs_gradients: ClassVar[bool] = True
     takes_targets: ClassVar[bool] = True
+    added: ClassVar[tuple[str, ...]] = ()
+    """Parameters that came later: at their default they are left out of what names a stored result."""
     minimum_norm: ClassVar[bool] = False
     """Whether it looks for the nearest image and has no radius, so that one run tells its success at every radius."""
 
@@ -145,6 +149,11 @@ class Attack(Parameters):
         with _seeded(seed, engine.device):
             return _Run(self, engine, images, goal, seed, watch, quantize).result()
 
+    @property
+    def budget(self) -> int | None:
+        """Forward passes that an image can have at most, to which the run is held; None where nothing bounds them."""
+        return None
+
     @abstractmethod
     def _perturb(self, block: Block) -> Tensor:
         """The perturbed images of a block, in [0, 1]; marks in `block.already` those that reach the goal untouched."""
@@ -179,7 +188,7 @@ class _Run:
         self.images = images.detach()
         classes = engine.num_classes(images) if len(images) else 1
         self.goal = check_goal(goal).checked(len(images), classes).to(images)
-        self.queries = Queries(engine, len(images))
+        self.queries = Queries(engine, len(images), attack.budget)
         self.trace: list[Progress] = []
         self.done = self.succeeded = 0
 
@@ -207,6 +216,7 @@ class _Run:
             success=torch.cat(success),
             predictions=torch.cat(predictions),
             already=torch.cat(already),
+            broken=self.queries.broken.to(self.images.device),
             forwards=self.queries.forwards,
             backwards=self.queries.backwards,
             trace=tuple(self.trace),

@@ -9,12 +9,13 @@ In l2 c is searched for, image by image: it rises tenfold after a failure, and i
 In linf c rises fourfold after a failure, and after a success tau is 0.9 of the distance found.  Deviations, all for
 nearer images with fewer passes:
 
-- s is 0.99 and not 1 - 1e-6, so that tanh is not flat at pixels of 0 and 1, which could hardly move.
+- s is 0.2 and not 1 - 1e-6: pixels of 0 and 1, where tanh would be flat, move as easily as others.  What is found lies
+  2 % nearer than with 0.99, on LeNet and on `cifar-cnn`.  In linf 0.99 finds nearer images.
 - The first c (and tau) come from a linear model of the network: twice 2 |lead| / |g|^2, which is where c is just large
   enough.  Searches go on from the nearest image found instead of from the image itself.
 - Adam's first rate is the linear model's distance, spread over all values.  At the paper's constant 0.01 every value
   moves by up to 0.005 in the first step, which is 0.28 in l2 on 3 x 32 x 32 values, twice what is needed.  The rate
-  falls whenever the loss has not fallen over a tenth of a search's steps.
+  falls whenever the loss has not fallen over a window of 20 steps, or a tenth of a search's if those are fewer.
 - Every image ends its searches by itself: where the loss falls no more at the lowest rate, or at any before the goal is
   reached, the next search begins; an image that a whole search brought nothing leaves the batch.
 """
@@ -28,15 +29,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from foolscope.attacks.gradient import cross_entropy
-from foolscope.attacks.minimum_norm import MinimumNormAttack, Nearest, margin
+from foolscope.attacks.losses import cross_entropy, margin
+from foolscope.attacks.minimum_norm import MinimumNormAttack, Nearest
 from foolscope.norms import expand, l2
 from foolscope.spec import parameter
 
-_SHRINK = 0.99
+_SHRINK = {"l2": 0.2, "linf": 0.99}
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
-_EDGE = math.atanh(_SHRINK)
-_WINDOWS = 10
+_WINDOW, _WINDOWS = 20, 10
 _GAIN = 0.999
 _SLOWER, _SLOWEST, _LATER = 0.3, 0.05, 0.3
 _CLOSER = 0.9
@@ -109,10 +109,9 @@ class _State:
     """The distance that was known when this search began."""
 
     @classmethod
-    def at(cls, places: Tensor, originals: Tensor, like: Tensor) -> _State:
+    def at(cls, places: Tensor, originals: Tensor, w: Tensor, like: Tensor) -> _State:
         """The first search's state; c, tau and the rates are still to be found."""
         zeros = torch.zeros(len(places), dtype=like.dtype, device=like.device)
-        w = _inverse(originals)
         return cls(
             places=places,
             originals=originals,
@@ -143,12 +142,15 @@ class _Descent:
     def __init__(self, attack: CarliniWagner, nearest: Nearest) -> None:
         self.attack, self.nearest = attack, nearest
         places = nearest.standing
-        self.state = _State.at(places, nearest.block.images[places], nearest.distances)
-        self.window = max(1, attack.steps // _WINDOWS)
+        self.shrink = _SHRINK[attack.norm]
+        self.edge = math.atanh(self.shrink)
+        originals = nearest.block.images[places]
+        self.state = _State.at(places, originals, self._inverse(originals), nearest.distances)
+        self.window = min(_WINDOW, max(1, attack.steps // _WINDOWS))
 
     def step(self, number: int) -> bool:
         """One step of every image; False where none is left."""
-        x = _box(self.state.w)
+        x = self._box(self.state.w)
         seen = self.nearest.seen(x)
         passed = self.nearest.gradients(seen, self.state.places, margin)
         excess = self.nearest.excess(self.state.places, passed.logits)
@@ -158,7 +160,7 @@ class _Descent:
         if number == 0:
             self._begin(gradients, excess)
             stays = gradients.flatten(1).any(1)
-            self._leave(stays, seen)
+            self._leave(stays, self.state.originals)
             x, excess, gradients, reached = x[stays], excess[stays], gradients[stays], reached[stays]
         self._descend(x, gradients, excess)
         self.state.reached |= reached
@@ -195,13 +197,13 @@ class _Descent:
             penalty, slope = beyond.clamp_min(0).flatten(1).sum(1), noise.sign() * (beyond > 0)
         state.loss = state.loss + penalty - pull * excess
         slope = slope - expand(pull, slope) * gradients
-        slope *= (1 - (_SHRINK * (2 * x - 1)).square()) / (2 * _SHRINK)
+        slope *= (1 - (self.shrink * (2 * x - 1)).square()) / (2 * self.shrink)
         state.first.lerp_(slope, 1 - _BETA_1)
         state.second.lerp_(slope.square(), 1 - _BETA_2)
         steps = state.step + 1
         scale = state.rate / (1 - _BETA_1**steps)
         root = (state.second / expand(1 - _BETA_2**steps, x)).sqrt_().add_(_EPSILON)
-        state.w = (state.w - expand(scale, x) * state.first / root).clamp_(-_EDGE, _EDGE)
+        state.w = (state.w - expand(scale, x) * state.first / root).clamp_(-self.edge, self.edge)
 
     def _end_windows(self, seen: Tensor) -> None:
         """At the end of each image's window: a lower rate, the next search, or no more."""
@@ -240,7 +242,7 @@ class _Descent:
             gone |= failed & (state.low >= 3) & distances.isfinite()
         again = (over & ~gone).nonzero()[:, 0]
         found = again[distances[again].isfinite()]
-        state.w[found] = _inverse(self.nearest.images[state.places[found]])
+        state.w[found] = self._inverse(self.nearest.images[state.places[found]])
         state.first[again], state.second[again] = 0, 0
         state.outset = torch.where(over, distances, state.outset)
         state.rate = torch.where(over, state.fastest * _LATER, state.rate)
@@ -253,10 +255,9 @@ class _Descent:
         self.nearest.abandon(self.state.places[~stays], seen[~stays])
         self.state = self.state[stays]
 
+    def _box(self, w: Tensor) -> Tensor:
+        """The images of w."""
+        return (w.tanh() / (2 * self.shrink) + 0.5).clamp_(0, 1)
 
-def _box(w: Tensor) -> Tensor:
-    return (w.tanh() / (2 * _SHRINK) + 0.5).clamp_(0, 1)
-
-
-def _inverse(x: Tensor) -> Tensor:
-    return (_SHRINK * (2 * x - 1)).atanh()
+    def _inverse(self, x: Tensor) -> Tensor:
+        return (self.shrink * (2 * x - 1)).atanh()

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from foolscope.attacks.goal import Goal
-from foolscope.attacks.gradient import cross_entropy
-from foolscope.attacks.minimum_norm import MinimumNormAttack, Nearest, cosine, margin
+from foolscope.attacks.losses import cross_entropy, margin
+from foolscope.attacks.minimum_norm import MinimumNormAttack, Nearest, cosine
 from foolscope.models.engine import Gradients
 from foolscope.norms import expand, l2
 from foolscope.spec import parameter

@@ -19,7 +19,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from foolscope.attacks.gradient import cross_entropy
+from foolscope.attacks.losses import cross_entropy
 from foolscope.attacks.minimum_norm import MinimumNormAttack, Nearest, rounding
 from foolscope.norms import expand
 from foolscope.spec import parameter

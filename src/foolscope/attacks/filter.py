@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from foolscope.attacks.attack import Attack, Block
-from foolscope.attacks.gradient import cross_entropy
+from foolscope.attacks.losses import cross_entropy
 from foolscope.filters.chain import ChainParameters
 from foolscope.norms import expand
 

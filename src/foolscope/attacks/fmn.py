@@ -22,8 +22,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from foolscope.attacks.gradient import cross_entropy
-from foolscope.attacks.minimum_norm import MinimumNormAttack, Nearest, cosine, length, margin, movable, project
+from foolscope.attacks.losses import cross_entropy, margin
+from foolscope.attacks.minimum_norm import MinimumNormAttack, Nearest, cosine, length, movable, project
 from foolscope.norms import expand, l2
 from foolscope.spec import parameter
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
+import torch
 from torch import Tensor
 
 from foolscope.errors import InputError
@@ -95,6 +96,15 @@ class Targeted(Goal):
 
     def _what(self) -> str:
         return "targets"
+
+
+def every_target(labels: Tensor, num_classes: int) -> tuple[Tensor, Targeted]:
+    """Every image towards every class but its own `labels` (N,): all pairs of source and target.
+
+    Returns the images' rows, int64 (N (K - 1),), and as many targets: all of the first image, then of the next.
+    """
+    rows, targets = (labels[:, None] != torch.arange(num_classes, device=labels.device)).nonzero().unbind(1)
+    return rows, Targeted(targets)
 
 
 def check_goal(goal: object) -> Goal:

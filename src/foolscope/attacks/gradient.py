@@ -12,29 +12,19 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from foolscope.attacks.attack import Attack, Block
-from foolscope.attacks.goal import Goal
-from foolscope.images import quantize
+from foolscope.attacks.ball import Ball
+from foolscope.attacks.goal import Goal, Loss
+from foolscope.attacks.losses import LOSSES, cross_entropy, tempered
 from foolscope.models.engine import Objective
 from foolscope.norms import NORMS, Norm, expand, linf
 from foolscope.spec import parameter
-
-_LEVEL_ERROR = 1e-4
-"""Rounding errors of a float32 bound, in steps of 1/255."""
-
-_HALVINGS = 10
-
-
-def cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
-    """-log softmax(logits)[class], one number a sample."""
-    return F.cross_entropy(logits, classes, reduction="none")
 
 
 @dataclass(frozen=True)
@@ -48,11 +38,22 @@ class Ascent:
     random_start: bool = False
     restarts: int = 1
     early_stop: bool = True
+    loss: Loss = cross_entropy
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradientAttack(Attack):
-    """What the attacks of this file share."""
+    """What the attacks of this file share.
+
+    `loss` names one of `losses.LOSSES`, and `temperature` is what logits are divided by before it: where a network is
+    so sure that the cross-entropy's gradient vanishes in float32, another loss or temperature gives it back.
+    """
+
+    added: ClassVar[tuple[str, ...]] = ("loss", "temperature")
+
+    eps: float = parameter(8 / 255, "radius in `norm`", low=0)
+    loss: str = parameter("cross-entropy", "what is climbed", choices=tuple(LOSSES))
+    temperature: float = parameter(1.0, "what logits are divided by before the loss", low=1e-6)
 
     @abstractmethod
     def _ascent(self) -> Ascent:
@@ -64,7 +65,7 @@ class GradientAttack(Attack):
         return ascent.steps * ascent.restarts
 
     def _perturb(self, block: Block) -> Tensor:
-        return climb(block, self._ascent())
+        return climb(block, replace(self._ascent(), loss=tempered(LOSSES[self.loss], self.temperature)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +110,6 @@ class BIM(GradientAttack):
     summary: ClassVar[str] = "many small steps from the image itself"
     source: ClassVar[str] = "Kurakin, Goodfellow, Bengio 2017, arXiv 1607.02533"
 
-    eps: float = parameter(8 / 255, "radius in `norm`", low=0)
     norm: str = parameter("linf", "norm of the ball", choices=("l1", "l2", "linf"))
     steps: int | None = parameter(None, "number of steps (none: Kurakin's rule)", low=1)
     step: float | None = parameter(None, "length of a step in `norm` (none: Kurakin's rule)", low=0)
@@ -136,7 +136,6 @@ class PGD(GradientAttack):
     summary: ClassVar[str] = "many steps from a random point of the ball"
     source: ClassVar[str] = "Madry et al. 2018, arXiv 1706.06083"
 
-    eps: float = parameter(8 / 255, "radius in `norm`", low=0)
     norm: str = parameter("linf", "norm of the ball", choices=("l1", "l2", "linf"))
     steps: int = parameter(40, "number of steps", low=1)
     step: float | None = parameter(None, "length of a step in `norm` (none: 2.5 eps / steps)", low=0)
@@ -172,9 +171,9 @@ def _looks_first(block: Block, ascent: Ascent) -> bool:
     return not ascent.random_start and block.queries.engine.precision != "bfloat16"
 
 
-def _objective(goal: Goal) -> Objective:
+def _objective(goal: Goal, loss: Loss) -> Objective:
     """What the engine differentiates."""
-    return lambda logits, rows: goal[rows].objective(cross_entropy, logits)
+    return lambda logits, rows: goal[rows].objective(loss, logits)
 
 
 class _Climber:
@@ -182,10 +181,9 @@ class _Climber:
 
     def __init__(self, block: Block, ascent: Ascent, places: Tensor, found: Tensor) -> None:
         self.block, self.ascent, self.places, self.found = block, ascent, places, found
-        self.originals = block.images[places]
-        self.low, self.high = self._bounds(self.originals)
-        self.x = self.originals
-        self.best, self.held = self.originals, torch.zeros_like(places, dtype=torch.bool)
+        self.ball = Ball.around(block.images[places], ascent.norm, ascent.eps, block.quantize)
+        self.x = self.ball.originals
+        self.best, self.held = self.x, torch.zeros_like(places, dtype=torch.bool)
 
     def run(self, restart: int) -> None:
         ascent, total = self.ascent, self.ascent.steps * self.ascent.restarts
@@ -194,22 +192,24 @@ class _Climber:
             shape = tuple(self.x.shape[1:])
             for _ in range(restart):  # later restarts stand further on in each image's stream
                 ascent.norm.random_point(streams, shape, ascent.eps)
-            self.x = self._inside(self.originals + ascent.norm.random_point(streams, shape, ascent.eps))
+            self.x = self.ball.inside(self.x + ascent.norm.random_point(streams, shape, ascent.eps))
         for step in range(ascent.steps):
             goal = self.block.goal[self.places]
-            passed = self.block.queries.gradients(self.x, self.block.rows[self.places], _objective(goal))
+            passed = self.block.queries.gradients(self.x, self.block.rows[self.places], _objective(goal, ascent.loss))
             gradients = self._leave(goal.reached(passed.logits), passed.images, untouched=self._untouched(step))
             done = len(self.found) - len(self.places)
-            mean = float(passed.losses.mean())
-            self.block.report(restart * ascent.steps + step + 1, total, len(self.places), done, mean)
+            losses = passed.losses
+            if ascent.loss is not cross_entropy:
+                losses = goal.objective(cross_entropy, passed.logits)
+            self.block.report(restart * ascent.steps + step + 1, total, len(self.places), done, float(losses.mean()))
             if len(self.places) == 0:
                 return
-            self.x = self._inside(self.x + ascent.step * ascent.norm.steepest(gradients))
+            self.x = self.ball.inside(self.x + ascent.step * ascent.norm.steepest(gradients))
         self.found[self.places] = self._last()
 
     def _last(self) -> Tensor:
         """Where the climb ended; where that is no success any more, the last point that was one."""
-        last = self._returned(slice(None))
+        last = self.ball.returned(self.x)
         if not self.held.any():
             return last
         rows = self.held.nonzero()[:, 0]
@@ -219,7 +219,7 @@ class _Climber:
         lost = rows[~reached]
         if len(lost):
             self.x[lost] = self.best[lost]
-            last[lost] = self._returned(lost)
+            last[lost] = self.ball.returned(self.x[lost], lost)
         return last
 
     def _untouched(self, step: int) -> bool:
@@ -234,7 +234,7 @@ class _Climber:
             self.held |= reached
             return gradients
         chosen = reached.nonzero()[:, 0]
-        final = self.x[chosen] if untouched else self._returned(chosen)
+        final = self.x[chosen] if untouched else self.ball.returned(self.x[chosen], chosen)
         if untouched:
             self.block.already[self.places[chosen]] = True
         else:
@@ -243,51 +243,6 @@ class _Climber:
         self.found[self.places[chosen]] = final
         stay = torch.ones_like(reached)
         stay[chosen] = False
-        self.places, self.x, self.originals = self.places[stay], self.x[stay], self.originals[stay]
-        self.low, self.high = self.low[stay], self.high[stay]
+        self.places, self.x, self.ball = self.places[stay], self.x[stay], self.ball[stay]
         self.best, self.held = self.best[stay], self.held[stay]
         return gradients[stay]
-
-    def _returned(self, rows: Tensor | slice) -> Tensor:
-        """Images as they will be returned: with `quantize` on the 8-bit grid and in the ball."""
-        x, originals = self.x[rows], self.originals[rows]
-        return _on_grid(x, originals, self.ascent) if self.block.quantize else x
-
-    def _bounds(self, originals: Tensor) -> tuple[Tensor, Tensor]:
-        """The box [0, 1], cut with the ball in linf; on the 8-bit grid where the result will be rounded to it."""
-        if self.ascent.norm is not linf:
-            return torch.zeros_like(originals[:, :1, :1, :1]), torch.ones_like(originals[:, :1, :1, :1])
-        low = (originals - self.ascent.eps).clamp_min_(0)
-        high = (originals + self.ascent.eps).clamp_max_(1)
-        if self.block.quantize:
-            low = low.mul_(255).sub_(_LEVEL_ERROR).ceil_().div_(255)
-            high = high.mul_(255).add_(_LEVEL_ERROR).floor_().div_(255)
-            nearest, empty = quantize(originals), low > high  # no multiple of 1/255 lies in the ball
-            low, high = torch.where(empty, nearest, low), torch.where(empty, nearest, high)
-        return low, high
-
-    def _inside(self, x: Tensor) -> Tensor:
-        """Onto the ball, then the box; the second never leads out of the first, because the original is in the box."""
-        if self.ascent.norm is not linf:
-            x = self.originals + self.ascent.norm.project(x - self.originals, self.ascent.eps)
-        return torch.clamp(x, self.low, self.high)
-
-
-def _on_grid(x: Tensor, originals: Tensor, ascent: Ascent) -> Tensor:
-    """`x` in 8 bits; where rounding leads out of the ball, as much of the noise as stays inside when it is rounded.
-
-    In linf the bounds are on the grid, and rounding never leads out.
-    """
-    norm, longest = ascent.norm, ascent.eps * (1 + 1e-6)
-    rounded, noise = quantize(x), x - originals
-    fits = norm.length(rounded - originals) <= longest
-    if norm is linf or fits.all():
-        return rounded
-    best, low, high = quantize(originals), torch.zeros_like(noise[:, 0, 0, 0]), torch.ones_like(noise[:, 0, 0, 0])
-    for _ in range(_HALVINGS):
-        share = (low + high) / 2
-        tried = quantize(originals + expand(share, noise) * noise)
-        inside = norm.length(tried - originals) <= longest
-        best = torch.where(expand(inside, best), tried, best)
-        low, high = torch.where(inside, share, low), torch.where(inside, high, share)
-    return torch.where(expand(fits, best), rounded, best)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from foolscope.attacks.attack import Attack, Block
 from foolscope.attacks.goal import Goal, Loss
-from foolscope.errors import InputError
+from foolscope.attacks.losses import check_classes, margin
 from foolscope.images import quantize
 from foolscope.models.engine import Gradients, Precision
 from foolscope.norms import NORMS, l0
@@ -30,12 +30,6 @@ from foolscope.spec import parameter
 
 _ROUNDING = {"float32": 1e-5, "float64": 1e-5, "bfloat16": 4e-3}
 """What a precision can lose of a logit, as a share of the largest."""
-
-
-def margin(logits: Tensor, classes: Tensor) -> Tensor:
-    """How far the best other class lies above `classes` (N,): positive where `classes` are not predicted."""
-    others = logits.scatter(1, classes[:, None], -torch.inf).amax(1)
-    return others - logits.gather(1, classes[:, None])[:, 0]
 
 
 def rounding(logits: Tensor, precision: Precision = "float32") -> Tensor:
@@ -87,8 +81,7 @@ class MinimumNormAttack(Attack):
 
     def _perturb(self, block: Block) -> Tensor:
         logits = block.queries.logits(block.images, block.rows)
-        if logits.shape[1] < 2:
-            raise InputError(f"{self.name} needs at least 2 classes, {block.queries.engine.info.name} has 1.")
+        check_classes(logits, self.name, block.queries.engine.info.name)
         block.already |= block.goal.reached(logits)
         nearest = Nearest(block, self.norm, logits, self._confidence())
         if not block.already.all():

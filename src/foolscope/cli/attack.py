@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,7 +29,8 @@ def attack(
         typer.Option("--label", help="True class of the files, by name or number; without it what the model sees."),
     ] = None,
     target: Annotated[
-        str | None, typer.Option("--target", help="Class that the attack shall reach; without it any wrong one.")
+        str | None,
+        typer.Option("--target", help="Class that the attack shall reach, or all, one after the other; else any."),
     ] = None,
     split: Split = "test",
     limit: Limit = None,
@@ -65,11 +66,11 @@ def attack(
         if data
         else _from_files(model, images or [], label, offline)
     )
+    engine = Engine(asked.network, precision=precision, device=device)  # type: ignore[arg-type]
+    asked = asked if target is None else _aimed(asked, target, engine)
     targets = [folder / f"{name}.png" for name in asked.names]
     check_originals(images or [], targets, "adversarial")
-    engine = Engine(asked.network, precision=precision, device=device)  # type: ignore[arg-type]
-    wanted = None if target is None else _wanted(asked, target, engine)
-    rows = _attacked(asked, engine, chosen, wanted, seed, targets)
+    rows = _attacked(asked, engine, chosen, seed, targets)
     _show(rows, chosen.spec(), asked.data, json)
 
 
@@ -77,7 +78,8 @@ def attack(
 class _Asked:
     """What to attack: batches of images of one size with their places among all, and what all are called.
 
-    `truth` is None where the model's own answers stand for it, `data` is the set that they were taken from, if any.
+    `truth` is None where the model's own answers stand for it, `wanted` where any wrong class will do; `data` is the
+    set that the images were taken from, if any.
     """
 
     network: nn.Module
@@ -85,24 +87,44 @@ class _Asked:
     names: list[str]
     truth: Tensor | None
     data: ImageSet | None = None
+    wanted: Tensor | None = None
 
 
-def _wanted(asked: _Asked, target: str, engine: Engine) -> int:
-    """The target's index.  Raises `SpecError` where it is what a file is said to show."""
-    from foolscope.errors import SpecError
-
-    wanted = class_index(asked.network, target, engine.num_classes(asked.batches[0][1]))
-    if asked.data is None and asked.truth is not None and (asked.truth == wanted).any():
-        raise SpecError(f"--target {target} is the true class by --label: name another one.")
-    return wanted
-
-
-def _attacked(
-    asked: _Asked, engine: Engine, attack: Attack, wanted: int | None, seed: int, targets: list[Path]
-) -> list[dict[str, Any]]:
-    """Attack every batch, write what comes out, and tell of it, one row an image."""
+def _aimed(asked: _Asked, target: str, engine: Engine) -> _Asked:
+    """With the class that is wanted.  Raises `SpecError` where it is what a file is said to show."""
     import torch
 
+    from foolscope.errors import SpecError
+
+    count = engine.num_classes(asked.batches[0][1])
+    if target == "all":
+        return _towards_all(asked, engine, count)
+    wanted = class_index(asked.network, target, count)
+    if asked.data is None and asked.truth is not None and (asked.truth == wanted).any():
+        raise SpecError(f"--target {target} is the true class by --label: name another one.")
+    return replace(asked, wanted=torch.full((len(asked.names),), wanted))
+
+
+def _towards_all(asked: _Asked, engine: Engine, count: int) -> _Asked:
+    """Every image towards every class but its own."""
+    import torch
+
+    from foolscope.attacks.goal import every_target
+
+    batches, names, truths, wanted = [], list[str](), [], []
+    for places, images in asked.batches:
+        labels = engine.predict(images) if asked.truth is None else asked.truth[places]
+        rows, goal = every_target(labels, count)
+        batches.append((list(range(len(names), len(names) + len(rows))), images[rows]))
+        pairs = zip(rows.tolist(), goal.targets.tolist(), strict=True)
+        names += [f"{asked.names[places[row]]}-to-{number}" for row, number in pairs]
+        truths.append(labels[rows])
+        wanted.append(goal.targets)
+    return replace(asked, batches=batches, names=names, truth=torch.cat(truths), wanted=torch.cat(wanted))
+
+
+def _attacked(asked: _Asked, engine: Engine, attack: Attack, seed: int, targets: list[Path]) -> list[dict[str, Any]]:
+    """Attack every batch, write what comes out, and tell of it, one row an image."""
     from foolscope.attacks import Goal, Progress, Targeted, Untargeted
     from foolscope.files import write_bytes
     from foolscope.images import encode_png
@@ -112,7 +134,7 @@ def _attacked(
     with console.progress() as shown:
         for places, images in asked.batches:
             labels = engine.predict(images) if asked.truth is None else asked.truth[places]
-            goal: Goal = Untargeted(labels) if wanted is None else Targeted(torch.full_like(labels, wanted))
+            goal: Goal = Untargeted(labels) if asked.wanted is None else Targeted(asked.wanted[places])
             task = shown.add_task(attack.spec(), total=1.0)
 
             def watch(p: Progress, task: Any = task) -> None:
@@ -121,7 +143,8 @@ def _attacked(
             result = attack(engine, images, goal, rng=generator(seed), quantize=True, watch=watch)
             for number, place in enumerate(places):
                 write_bytes(targets[place], encode_png(result.images[number]))
-                rows[place] = _row(targets[place], number, result, labels, asked.network)
+                target = None if asked.wanted is None else int(asked.wanted[place])
+                rows[place] = _row(targets[place], number, result, labels, asked.network, target)
     return [rows[place] for place in sorted(rows)]
 
 
@@ -184,7 +207,9 @@ def class_index(network: nn.Module, text: str, count: int | None) -> int:
     raise SpecError(f"{describe(network).name} has no class '{text}'.{near} A number from 0{top} will do.")
 
 
-def _row(path: Path, number: int, result: AttackResult, labels: Tensor, network: nn.Module) -> dict[str, Any]:
+def _row(
+    path: Path, number: int, result: AttackResult, labels: Tensor, network: nn.Module, target: int | None
+) -> dict[str, Any]:
     from foolscope.models import describe
 
     names = describe(network).class_names
@@ -195,9 +220,11 @@ def _row(path: Path, number: int, result: AttackResult, labels: Tensor, network:
     return {
         "file": str(path),
         "label": named(int(labels[number])),
+        "target": None if target is None else named(target),
         "prediction": named(int(result.predictions[number])),
         "success": bool(result.success[number]),
         "already": bool(result.already[number]),
+        "broken": bool(result.broken[number]),
         "l2": round(float(result.distance("l2")[number]), 6),
         "linf": round(float(result.distance("linf")[number]), 6),
         "forwards": int(result.forwards[number]),
@@ -206,6 +233,11 @@ def _row(path: Path, number: int, result: AttackResult, labels: Tensor, network:
 
 
 def _show(rows: list[dict[str, Any]], attack: str, data: ImageSet | None, json: bool) -> None:
+    if broken := [row["file"] for row in rows if row["broken"]]:
+        console.say(
+            f"warning: NaN or infinite gradients on {len(broken):,} of {len(rows):,} images, first for {broken[0]}: "
+            "the attack stopped there, which says nothing about robustness."
+        )
     if json:
         told = None if data is None else console.data_record(data)
         console.print_json({"attack": attack, "data": told, "images": rows})
@@ -213,9 +245,12 @@ def _show(rows: list[dict[str, Any]], attack: str, data: ImageSet | None, json: 
     out = console.stdout()
     if data is not None and data.is_preview:
         out.print(console.preview(data), style="bold", markup=False)
-    made = console.table("file", "label", "prediction", "fooled", ">l2", ">linf", ">passes")
+    aimed = any(row["target"] is not None for row in rows)
+    columns = ("file", "label", *(["target"] if aimed else []), "prediction", "fooled", ">l2", ">linf", ">passes")
+    made = console.table(*columns)
     for row in rows:
         fooled = "already" if row["already"] else "yes" if row["success"] else "no"
         numbers = (f"{row['l2']:.3f}", f"{row['linf']:.4f}", str(row["forwards"] + row["backwards"]))
-        made.add_row(row["file"], row["label"], row["prediction"], fooled, *numbers)
+        classes = [row[name] for name in ("label", "target", "prediction") if name != "target" or aimed]
+        made.add_row(row["file"], *classes, fooled, *numbers)
     out.print(made)

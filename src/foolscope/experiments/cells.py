@@ -8,7 +8,7 @@ oblivious accuracy of every defense comes from the very images that fool the pla
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from foolscope.attacks import Attack, Untargeted, Watch
-from foolscope.attacks.gradient import cross_entropy
+from foolscope.attacks.losses import cross_entropy
 from foolscope.data import ImageSet
 from foolscope.defenses import defended
 from foolscope.errors import InputError
@@ -87,11 +87,17 @@ def _clean_cell(subject: Subject, block: ImageSet, victims: tuple[str, ...]) -> 
         "repeat_difference": (logits - again).abs().amax(1) / logits.abs().amax(1).clamp_min(1e-12),
     }
     if plain.info.differentiable:
-        gradients = plain.gradients(images, lambda z, rows: cross_entropy(z, block.labels[rows])).images
-        arrays["gradient_linf"] = gradients.flatten(1).abs().amax(1)
+        passed = plain.gradients(images, lambda z, rows: cross_entropy(z, block.labels[rows]))
+        arrays["gradient_linf"] = passed.images.flatten(1).abs().amax(1).masked_fill(passed.broken, torch.nan)
     for number, victim in enumerate(victims):
         arrays[f"prediction_{number}"] = subject.engines[victim].predict(images)
     return {name: value.numpy() for name, value in arrays.items()}
+
+
+def _settings(attack: Attack) -> dict[str, Any]:
+    """The attack's parameters, without those at their default that stored results did not know yet."""
+    usual = {field.name: field.default for field in fields(attack)}
+    return {key: value for key, value in asdict(attack).items() if key not in attack.added or value != usual[key]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +127,7 @@ class AttackJob:
             "kind": "attack",
             "model": subject.digest,
             "data": block.digest,
-            "attack": {"name": self.executed.name, **asdict(self.executed)},
+            "attack": {"name": self.executed.name, **_settings(self.executed)},
             "source": self.source,
             "victims": list(self.victims),
             "seed": self.seed,
@@ -151,6 +157,7 @@ class AttackJob:
             "label": block.labels,
             "success": result.success,
             "already": result.already,
+            "broken": result.broken,
             "forwards": result.forwards,
             "backwards": result.backwards,
             **vars(distances(images, result.images)),

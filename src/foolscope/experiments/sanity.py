@@ -51,8 +51,9 @@ def clean_warnings(clean: dict[str, NDArray[Any]]) -> Iterator[SanityWarning]:
 
 
 def curve_warnings(results: Results) -> Iterator[SanityWarning]:
-    """What all results show: a model that guesses, an iterative attack that is weaker than a one-step one."""
+    """What all results show: a model that guesses, broken gradients, an iterative attack weaker than a one-step one."""
     yield from _at_chance(results)
+    yield from _broken_gradients(results)
     for iterative in results.curves:
         if iterative.attack.split(":")[0] in _ONE_STEP or iterative.mode == "oblivious":
             continue  # what fools the plain network best need not fool a defended one best
@@ -77,6 +78,22 @@ def _at_chance(results: Results) -> Iterator[SanityWarning]:
             "which belongs into its first layers and takes images in [0, 1], or labels in another order than its "
             "classes.",
             evidence={"clean accuracy": share.value, "accuracy of guessing": guessed},
+        )
+
+
+def _broken_gradients(results: Results) -> Iterator[SanityWarning]:
+    """One warning for all images that had a NaN or infinite gradient, untouched or in an attack on any network."""
+    marks = [record.arrays["broken"] for record in results.records]
+    if "gradient_linf" in results.clean:
+        marks.append(np.isnan(results.clean["gradient_linf"]))
+    broken = np.flatnonzero(np.any(marks, axis=0)) if marks else np.empty(0, dtype=np.int64)
+    if len(broken):
+        first = results.place(int(broken[0]))
+        yield SanityWarning(
+            code="broken-gradient",
+            message=f"Gradients are NaN or infinite on {len(broken):,} of the images, first on image {first}: attacks "
+            "that follow them stop there, which says nothing about robustness.",
+            evidence={"share of images": len(broken) / len(results.labels), "images": float(len(broken))},
         )
 
 

@@ -37,26 +37,33 @@ Objective = Callable[[Tensor, Tensor], Tensor]
 _CHUNK_PIXELS = 128 * 32 * 32
 _SMALLEST_CHUNK, _LARGEST_CHUNK = 8, 128
 _FOLD_TOLERANCE = 1e-4
-_NOT_FINITE = "has NaN or infinite gradients"
 _TRACING = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Gradients:
-    """One forward and backward pass: logits (N, K), losses (N,) and d loss / d image (N, C, H, W), all float32."""
+    """One forward and backward pass: logits (N, K), losses (N,) and d loss / d image (N, C, H, W), all float32.
+
+    `broken` (N,) marks images whose gradient has a NaN or infinite value: it is given as zero.
+    """
 
     logits: Tensor
     losses: Tensor
     images: Tensor
+    broken: Tensor
 
 
 @dataclass(frozen=True)
 class ClassGradients:
-    """Of the images `rows` of a batch: logits (n, K), and how fast each of k classes gains (n, k, C, H, W)."""
+    """Of the images `rows` of a batch: logits (n, K), and how fast each of k classes gains (n, k, C, H, W).
+
+    `broken` (n,) marks images of which one of these has a NaN or infinite value: all of theirs are given as zero.
+    """
 
     rows: slice
     logits: Tensor
     gradients: Tensor
+    broken: Tensor
 
 
 @dataclass(frozen=True)
@@ -82,9 +89,12 @@ class Engine:
 
     `precision` is that of gradient passes; `logits` are computed in float32 unless float64 is asked for.  `chunk` is
     the number of images a pass (default: by image size), `device` where to run (default: where the model is).
-    Raises `InputError` for images of another shape than the model declares, for logits that are not of shape (N, K),
-    and for logits and gradients that are not finite.
+    Raises `InputError` for images of another shape than the model declares, and for logits that are not of shape (N, K)
+    or not finite.  An image whose gradient is not finite is marked, and holds up no other.
     """
+
+    draws = 1
+    """Passes that a gradient pass costs: more in an `Expectation`."""
 
     def __init__(
         self,
@@ -126,9 +136,10 @@ class Engine:
         """One forward and backward pass.  Raises `InputError` for a model that is not differentiable."""
         self._check_differentiable()
         if len(images) == 0:
-            return Gradients(self.logits(images), images.new_empty(0), torch.empty_like(images))
+            none = torch.zeros(0, dtype=torch.bool, device=images.device)
+            return Gradients(self.logits(images), images.new_empty(0), torch.empty_like(images), none)
         network = self._network(_DTYPES[self.precision], images)
-        logits, losses, gradients = [], [], torch.empty_like(images)
+        logits, losses, gradients, broken = [], [], torch.empty_like(images), []
         with torch.enable_grad(), self._guard(network):
             for rows in self._chunks(images):
                 x = network.moved(images[rows]).requires_grad_()
@@ -137,8 +148,9 @@ class Engine:
                 index = torch.arange(rows.start, rows.stop, device=images.device)
                 loss = objective(out if out.dtype == torch.float64 else out.float(), index)
                 losses.append(loss.detach().to(images.dtype))
-                gradients[rows] = self._gradient(loss, x, rows).to(images)
-        return Gradients(torch.cat(logits), torch.cat(losses), gradients)
+                gradients[rows], bad = _finite_only(_gradient(loss, x).to(images))
+                broken.append(bad)
+        return Gradients(torch.cat(logits), torch.cat(losses), gradients, torch.cat(broken))
 
     def class_gradients(self, images: Tensor, classes: Tensor, labels: Tensor) -> Iterator[ClassGradients]:
         """The gradients of z_k - z_y for `classes` k (N, k) and `labels` y (N,), chunk by chunk.
@@ -159,9 +171,9 @@ class Engine:
                 if logits.requires_grad:
                     for place, gain in enumerate(gains):
                         more = place + 1 < len(gains)
-                        (gradient,) = torch.autograd.grad(gain, x, retain_graph=more, materialize_grads=True)
-                        found[place] = self._finite(gradient, _NOT_FINITE, rows)
-            yield ClassGradients(rows, logits.detach().to(images), torch.stack(found, 1).detach().to(images))
+                        (found[place],) = torch.autograd.grad(gain, x, retain_graph=more, materialize_grads=True)
+            gradients, broken = _finite_only(torch.stack(found, 1).detach().to(images))
+            yield ClassGradients(rows, logits.detach().to(images), gradients, broken)
 
     def _check_differentiable(self) -> None:
         if not self.info.differentiable:
@@ -182,15 +194,6 @@ class Engine:
             what = f"{kind}{reason}".strip()
             raise InputError(f"{self.info.name} fails on images of shape {tuple(images.shape)}: {what}") from error
 
-    def _gradient(self, loss: Tensor, x: Tensor, rows: slice) -> Tensor:
-        """Zeros where nothing leads from the image to the loss: a mask on gradients as any other."""
-        if not loss.requires_grad:
-            return torch.zeros_like(x)
-        (gradient,) = torch.autograd.grad(loss.sum(), x, allow_unused=True)
-        if gradient is None:
-            return torch.zeros_like(x)
-        return self._finite(gradient, _NOT_FINITE, rows)
-
     def _chunks(self, images: Tensor) -> Iterator[slice]:
         size = self.chunk or chunk_size(images)
         for begin in range(0, len(images), size):
@@ -201,14 +204,11 @@ class Engine:
         if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape != (count, classes or logits.shape[1]):
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise InputError(f"{self.info.name} must return logits of shape ({count}, {classes or 'K'}), got {shape}.")
-        return self._finite(logits, "returns NaN or infinite logits", rows)
-
-    def _finite(self, values: Tensor, otherwise: str, rows: slice) -> Tensor:
-        finite = values.isfinite()
+        finite = logits.isfinite()
         if not finite.all():
-            bad = rows.start + int((~finite.flatten(1).all(1)).nonzero()[0])
-            raise InputError(f"{self.info.name} {otherwise}, first for image {bad} of the batch.")
-        return values
+            bad = rows.start + int((~finite.all(1)).nonzero()[0])
+            raise InputError(f"{self.info.name} returns NaN or infinite logits, first for image {bad} of the batch.")
+        return logits
 
     def _guard(self, network: _Network) -> AbstractContextManager[object]:
         return attacked(self.model) if network.module is self.model else nullcontext()
@@ -236,6 +236,23 @@ def chunk_size(images: Tensor) -> int:
     """Images a pass so that the first layers' activations stay in cache: 128 at 32 x 32, 8 from 128 x 128 on."""
     pixels = images.shape[-1] * images.shape[-2]
     return min(_LARGEST_CHUNK, max(_SMALLEST_CHUNK, _CHUNK_PIXELS // max(1, pixels)))
+
+
+def _gradient(loss: Tensor, x: Tensor) -> Tensor:
+    """Zeros where nothing leads from the image to the loss: a mask on gradients as any other."""
+    if not loss.requires_grad:
+        return torch.zeros_like(x)
+    (gradient,) = torch.autograd.grad(loss.sum(), x, allow_unused=True, materialize_grads=True)
+    return gradient
+
+
+def _finite_only(gradients: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients (n, ...) with those set to zero that are not finite, and which these are (n,)."""
+    finite = gradients.isfinite()
+    if finite.all():
+        return gradients, torch.zeros(len(gradients), dtype=torch.bool, device=gradients.device)
+    broken = ~finite.flatten(1).all(1)
+    return gradients.masked_fill(broken.view(-1, *[1] * (gradients.ndim - 1)), 0), broken
 
 
 _State = list[tuple[int, int] | bool]

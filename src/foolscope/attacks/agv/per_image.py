@@ -27,7 +27,7 @@ from foolscope.attacks.agv.distances import DISTANCES
 from foolscope.attacks.agv.genome import Genomes, Pool
 from foolscope.attacks.agv.settings import Evolution
 from foolscope.attacks.attack import Attack, Block
-from foolscope.attacks.gradient import cross_entropy
+from foolscope.attacks.losses import cross_entropy
 from foolscope.images import quantize
 from foolscope.spec import parameter
 
