@@ -31,7 +31,7 @@ def test_specs(spec: str, attack: Attack) -> None:
 @pytest.mark.parametrize(
     ("spec", "error", "message"),
     [
-        ("pdg", SpecError, "unknown attack 'pdg'. Did you mean pgd? 'foolscope attacks' lists all."),
+        ("pdg", SpecError, "unknown attack 'pdg'. Did you mean pgd, apgd? 'foolscope attacks' lists all."),
         (
             "pgd:epz=1",
             SpecError,

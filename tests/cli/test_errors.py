@@ -88,7 +88,7 @@ def test_a_traceback_is_an_exit_code_of_1() -> None:
 def test_an_error_is_one_line_on_stderr() -> None:
     done = started("attacks", "pgdd")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: unknown attack 'pgdd'. Did you mean pgd, ddn? 'foolscope attacks' lists all.\n"
+    assert done.stderr == "error: unknown attack 'pgdd'. Did you mean pgd, apgd, ddn? 'foolscope attacks' lists all.\n"
 
 
 def test_what_nobody_foresaw_is_1_with_a_traceback(program: Program) -> None:

@@ -177,7 +177,7 @@ def test_names_without_radii() -> None:
             "the attack 'fgsm' is given twice. Several radii of one attack: --eps 0.1,0.2.",
             SpecError,
         ),
-        (["pgdd"], {}, "unknown attack 'pgdd'. Did you mean pgd, ddn? 'foolscope attacks' lists all.", SpecError),
+        (["pgdd"], {}, "unknown attack 'pgdd'. Did you mean pgd, apgd, ddn? 'foolscope attacks' lists all.", SpecError),
         (
             ["pgd:stps=3"],
             {},

@@ -182,7 +182,7 @@ def test_the_card_of_an_adversarial_training_tells_attack_and_robust_accuracy(tm
         (
             "lenet",
             {"adversarial": "pdg"},
-            "unknown attack 'pdg'. Did you mean pgd? 'foolscope attacks' lists all.",
+            "unknown attack 'pdg'. Did you mean pgd, apgd? 'foolscope attacks' lists all.",
             SpecError,
         ),
         (

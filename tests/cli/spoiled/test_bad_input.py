@@ -23,7 +23,7 @@ from tests.experiments.networks import Linear, digits, digits_lenet
         (audit("lenet", "digit"), "unknown data set 'digit'. Did you mean digits? 'foolscope datasets' lists all."),
         (
             ["audit", "lenet", "--data", "digits", "--attacks", "fgsm,pdg"],
-            "unknown attack 'pdg'. Did you mean pgd? 'foolscope attacks' lists all.",
+            "unknown attack 'pdg'. Did you mean pgd, apgd? 'foolscope attacks' lists all.",
         ),
         (
             audit("lenet", "digits", "--defense", "jpge"),
