@@ -1,7 +1,8 @@
 """Every model that a spec can name, and `load_model`.
 
 `lenet`, `mnist-cnn`, `cifar-cnn` and `resnet20` are ours and have shipped weights; `torchvision:NAME`, `timm:NAME` and
-`hf-hub:OWNER/NAME` are others'; `file:PATH.safetensors?arch=NAME`, `onnx:PATH` and `py:module:factory` the user's.
+`hf-hub:OWNER/NAME` are others'; `file:PATH.safetensors?arch=NAME`, `onnx:PATH`, `py:module:factory` and
+`http://HOST/PATH` the user's.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from foolscope.errors import FoolscopeError, MissingError, SpecError
 from foolscope.models.architectures import CifarCNNModel, LeNetModel, MnistCNNModel, OwnModel, ResNet20Model
 from foolscope.models.cards import card_path, load_card
 from foolscope.models.classifier import Task
+from foolscope.models.http import HttpModel, HttpsModel
 from foolscope.models.model_spec import READY, Model, Status
 from foolscope.models.onnx import OnnxModel
 from foolscope.models.timm import HubModel, TimmModel
@@ -151,6 +153,8 @@ MODELS: Registry[type[Model]] = Registry(
             FileModel,
             OnnxModel,
             PyModel,
+            HttpModel,
+            HttpsModel,
         )
     },
 )
