@@ -123,9 +123,9 @@ def test_every_registered_defense_keeps_the_contract(images: Tensor) -> None:
         ("jpeg:quality=7.5", SpecError, "jpeg: quality: '7.5' is not a whole number."),
         ("jpeg:subsampling=411", ParameterError, "jpeg: subsampling must be one of 444, 422, 420, got '411'."),
         (
-            "jpeg:gradient=differentiable",
+            "jpeg:gradient=exact",
             ParameterError,
-            "jpeg: gradient must be one of straight-through, none, got 'differentiable'.",
+            "jpeg: gradient must be one of straight-through, differentiable, none, got 'exact'.",
         ),
         ("jpeg||jpeg", SpecError, "malformed spec '': expected NAME or NAME:KEY=VALUE,KEY=VALUE."),
     ],

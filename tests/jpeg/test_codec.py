@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from foolscope import jpeg
 from foolscope.errors import InputError, ParameterError
+from tests.jpeg.pictures import pictures, pillow, pillow_files
 
 Codec = Callable[..., Tensor]
-PILLOW = {"444": 0, "422": 1, "420": 2}
+each_function = pytest.mark.parametrize(
+    "function", [jpeg.compress, jpeg.encoded_size, jpeg.surrogate, jpeg.differentiable]
+)
 
 
 @pytest.fixture(autouse=True, params=[1, 2], ids=["1-thread", "2-threads"])
@@ -30,31 +29,6 @@ def threads(request: pytest.FixtureRequest) -> Iterator[None]:
     torch.set_num_threads(request.param)
     yield
     torch.set_num_threads(before)
-
-
-def pillow_files(images: Tensor, quality: int, subsampling: str) -> list[bytes]:
-    levels: NDArray[np.uint8] = np.rint(images.permute(0, 2, 3, 1).numpy() * np.float32(255)).astype(np.uint8)
-    files = []
-    for image in levels:
-        buffer = io.BytesIO()
-        picture = Image.fromarray(image if image.shape[-1] == 3 else image[..., 0])
-        picture.save(buffer, "JPEG", quality=quality, subsampling=PILLOW[subsampling])
-        files.append(buffer.getvalue())
-    return files
-
-
-def pillow(images: Tensor, quality: int, subsampling: str) -> Tensor:
-    arrays = [np.asarray(Image.open(io.BytesIO(file))) for file in pillow_files(images, quality, subsampling)]
-    pixels = torch.from_numpy(np.stack(arrays)).reshape(len(images), *images.shape[2:], images.shape[1])
-    return pixels.permute(0, 3, 1, 2).float() / 255
-
-
-def pictures(count: int, channels: int, height: int, width: int, seed: int = 0) -> Tensor:
-    """Noise, smoothed noise and saturated noise in turn: what is hard, what is usual, what clips."""
-    noise = torch.rand(count, channels, height, width, generator=torch.Generator().manual_seed(seed))
-    smooth = F.avg_pool2d(noise, 5, 1, 2)
-    kinds = torch.stack([noise, smooth, noise.round()])
-    return kinds[torch.arange(count) % 3, torch.arange(count)]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -168,7 +142,13 @@ def test_encoded_size_is_that_of_pillows_file(subsampling: str, channels: int) -
         assert sizes.tolist() == [len(file) for file in pillow_files(images, quality, subsampling)]
 
 
-@pytest.mark.parametrize("function", [jpeg.compress, jpeg.encoded_size])
+@pytest.mark.parametrize("subsampling", jpeg.SUBSAMPLINGS)
+def test_gray_images_have_no_chroma_to_subsample(subsampling: str) -> None:
+    images = pictures(4, 1, 13, 21)
+    assert torch.equal(jpeg.compress(images, 50, subsampling), jpeg.compress(images, 50, "444"))
+
+
+@each_function
 @pytest.mark.parametrize(
     ("quality", "text"), [(0, "0"), (101, "101"), (-1, "-1"), (75.0, "75.0"), ("75", "'75'"), (True, "True")]
 )
@@ -177,18 +157,20 @@ def test_bad_quality(function: Codec, quality: int, text: str) -> None:
         function(pictures(1, 3, 8, 8), quality)
 
 
-@pytest.mark.parametrize("function", [jpeg.compress, jpeg.encoded_size])
+@each_function
 @pytest.mark.parametrize(("subsampling", "text"), [("411", "'411'"), (420, "420"), ("4:2:0", "'4:2:0'")])
 def test_bad_subsampling(function: Codec, subsampling: str, text: str) -> None:
     with pytest.raises(ParameterError, match=f"^JPEG subsampling must be one of 444, 422, 420, got {text}\\.$"):
         function(pictures(1, 3, 8, 8), 50, subsampling)
 
 
-@pytest.mark.parametrize("function", [jpeg.compress, jpeg.encoded_size])
+@each_function
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (torch.zeros(2, 4, 8, 8), "images must have shape (N, C, H, W) with C 1 or 3, got (2, 4, 8, 8)."),
+        (torch.zeros(2, 4, 8, 8), "JPEG keeps no alpha channel: images must be gray or RGB, got (2, 4, 8, 8)."),
+        (torch.zeros(2, 2, 8, 8), "JPEG keeps no alpha channel: images must be gray or RGB, got (2, 2, 8, 8)."),
+        (torch.zeros(2, 5, 8, 8), "images must have shape (N, C, H, W) with C 1 or 3, got (2, 5, 8, 8)."),
         (torch.zeros(3, 8, 8), "images must have shape (N, C, H, W) with C 1 or 3, got (3, 8, 8)."),
         (torch.zeros(1, 3, 8, 8).double(), "images must be float32 in [0, 1], got torch.float64."),
         (np.zeros((1, 3, 8, 8), np.float32), "images must be a torch tensor, got ndarray."),

@@ -17,6 +17,7 @@ from foolscope.defenses.detector import (
 )
 from foolscope.defenses.filter import PhotoFilter
 from foolscope.defenses.jpeg import JPEG
+from foolscope.defenses.randomized import Noise, RandomJPEG, ResizePad
 from foolscope.defenses.squeezing import BitDepth, Gaussian, Median, NonLocalMeans, TotalVariation
 
 __all__ = [
@@ -32,8 +33,11 @@ __all__ = [
     "FeatureSqueezing",
     "Gaussian",
     "Median",
+    "Noise",
     "NonLocalMeans",
     "PhotoFilter",
+    "RandomJPEG",
+    "ResizePad",
     "TotalVariation",
     "Transform",
     "defended",

@@ -7,6 +7,7 @@ from torch import Tensor, fx, nn
 from foolscope.defenses.defense import Defense, Transform
 from foolscope.defenses.filter import PhotoFilter
 from foolscope.defenses.jpeg import JPEG
+from foolscope.defenses.randomized import Noise, RandomJPEG, ResizePad
 from foolscope.defenses.squeezing import BitDepth, Gaussian, Median, NonLocalMeans, TotalVariation
 from foolscope.errors import InputError
 from foolscope.models.classifier import describe
@@ -16,8 +17,13 @@ from foolscope.spec import parse_pipeline
 DEFENSES: Registry[type[Transform]] = Registry(
     "defense",
     "foolscope defenses",
-    {kind.name: kind for kind in (JPEG, BitDepth, Median, NonLocalMeans, Gaussian, TotalVariation, PhotoFilter)},
-)
+    {
+        kind.name: kind
+        for kind in (
+            JPEG, BitDepth, Median, NonLocalMeans, Gaussian, TotalVariation, ResizePad, RandomJPEG, Noise, PhotoFilter,
+        )
+    },
+)  # fmt: skip
 """Every transform that a spec string can name."""
 
 
@@ -43,8 +49,8 @@ class Defended(nn.Module):
     """A classifier that sees its images through a defense.
 
     It has the classifier's `name`, `input_shape`, `num_classes`, `class_names`, `weights` and `trained_on`, and is
-    differentiable where the classifier is and the defense lets gradients pass.  `forward` raises `InputError` for a
-    defense that changes the images' size or leaves [0, 1].
+    differentiable where the classifier is and the defense lets gradients pass.  `random` is the defense's own word, no
+    without one.  `forward` raises `InputError` for a defense that changes the images' size or leaves [0, 1].
     """
 
     def __init__(self, model: nn.Module, defense: nn.Module) -> None:
@@ -60,6 +66,7 @@ class Defended(nn.Module):
         self.weights = info.weights
         self.trained_on = info.trained_on
         self.differentiable = info.differentiable and getattr(defense, "gradient", None) != "none"
+        self.random = bool(getattr(defense, "random", False))
         self._defense_name = str(getattr(defense, "name", None) or type(defense).__name__)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -29,11 +29,13 @@ class Transform(Parameters, ABC):
     `summary` is one line, `source` the paper or project.
 
     `gradient` is 'straight-through' (the identity's), 'differentiable' (autograd's, through `apply`) or 'none'.
+    `random` says that `apply` draws random numbers, from torch's generators.
     """
 
     listing: ClassVar[str] = "foolscope defenses"
     summary: ClassVar[str]
     source: ClassVar[str]
+    random: ClassVar[bool] = False
     gradient: str
 
     @abstractmethod
@@ -62,6 +64,11 @@ class Defense(nn.Module):
     def gradient(self) -> str:
         """How gradients pass the whole chain: as through its least passable transform."""
         return min((transform.gradient for transform in self.transforms), key=GRADIENTS.index)
+
+    @property
+    def random(self) -> bool:
+        """Whether any transform draws random numbers."""
+        return any(transform.random for transform in self.transforms)
 
     def spec(self) -> str:
         """The shortest spec string that `parse_defense` builds this defense from."""

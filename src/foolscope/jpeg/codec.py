@@ -27,7 +27,9 @@ from foolscope.images import check_images
 SUBSAMPLINGS = ("444", "422", "420")
 """Chroma resolution: full, half in width, half in width and height.  Gray images have no chroma."""
 
-_BLOCK = 8
+BLOCK = 8
+"""Width and height of the squares that JPEG works on, in pixels."""
+
 _MAX_SIDE = 65_500  # libjpeg's JPEG_MAX_DIMENSION
 _CHUNK_PIXELS = 64 * 32 * 32
 
@@ -36,7 +38,8 @@ def compress(images: Tensor, quality: int = 75, subsampling: str = "420") -> Ten
     """What is left of `images` after they were saved as JPEG and opened again.
 
     `images` are float32 (N, C, H, W) in [0, 1], gray or RGB; the result has their shape, device and memory format,
-    no gradient, and values that are multiples of 1/255.  `quality` is 1 (worst) to 100.
+    no gradient, and values that are multiples of 1/255.  `quality` is 1 (worst) to 100.  Images may be smaller than a
+    block; gray ones are coded alike at any `subsampling`.
     Raises `InputError` for other images and sides above 65,500, `ParameterError` for other settings.
     """
     settings = _Settings.checked(images, quality, subsampling)
@@ -84,14 +87,7 @@ class _Settings:
         """Raise `ParameterError` or `InputError` for what the codec does not take."""
         import cv2
 
-        if not isinstance(quality, int) or isinstance(quality, bool) or not 1 <= quality <= 100:
-            raise ParameterError(f"JPEG quality must be a whole number from 1 to 100, got {quality!r}.")
-        if subsampling not in SUBSAMPLINGS:
-            raise ParameterError(f"JPEG subsampling must be one of {', '.join(SUBSAMPLINGS)}, got {subsampling!r}.")
-        _check(images)
-        height, width = images.shape[2:]
-        if not 1 <= min(height, width) <= max(height, width) <= _MAX_SIDE:
-            raise InputError(f"JPEG holds images of 1 to {_MAX_SIDE:,} pixels a side, got {height} x {width}.")
+        check_settings(images, quality, subsampling)
         parameters, color = [cv2.IMWRITE_JPEG_QUALITY, quality], images.shape[1] == 3
         if color:
             factor: int = getattr(cv2, f"IMWRITE_JPEG_SAMPLING_FACTOR_{subsampling}")
@@ -113,7 +109,7 @@ class _Settings:
     def round_trip(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Encode and decode (n, H, W, C)."""
         count, height, width, channels = images.shape
-        rows = height + -height % _BLOCK
+        rows = height + -height % BLOCK
         together = max(1, min(count, _MAX_SIDE // rows)) if self.stackable else 1
         if together == 1:
             rows = height
@@ -127,14 +123,31 @@ class _Settings:
         return out[:, :height]
 
 
+def check_settings(images: Tensor, quality: int, subsampling: str) -> None:
+    """Raise `ParameterError` or `InputError` for what JPEG does not take."""
+    if not isinstance(quality, int) or isinstance(quality, bool) or not 1 <= quality <= 100:
+        raise ParameterError(f"JPEG quality must be a whole number from 1 to 100, got {quality!r}.")
+    if subsampling not in SUBSAMPLINGS:
+        raise ParameterError(f"JPEG subsampling must be one of {', '.join(SUBSAMPLINGS)}, got {subsampling!r}.")
+    _check(images)
+    height, width = images.shape[2:]
+    if not 1 <= min(height, width) <= max(height, width) <= _MAX_SIDE:
+        raise InputError(f"JPEG holds images of 1 to {_MAX_SIDE:,} pixels a side, got {height} x {width}.")
+
+
 def _check(images: Tensor) -> None:
-    """`check_images`, its range checked by numpy.
+    """`check_images`, its range checked by numpy where it can be.
 
     torch would wake its own threads for that, which then spin for milliseconds where the codec's are to run.
     """
-    shaped = isinstance(images, Tensor) and images.ndim == 4 and images.shape[1] in (1, 3)
-    check_images(images[:0] if shaped else images)  # all but the range; messages name the whole shape
-    values = images.detach().cpu().numpy()
+    shaped = isinstance(images, Tensor) and images.ndim == 4
+    if shaped and images.shape[1] in (2, 4):
+        raise InputError(f"JPEG keeps no alpha channel: images must be gray or RGB, got {tuple(images.shape)}.")
+    if not shaped or images.shape[1] not in (1, 3) or images.device.type != "cpu":
+        check_images(images)
+        return
+    check_images(images[:0])  # all but the range; messages name the whole shape
+    values = images.detach().numpy()
     if values.size and not (values.min() >= 0 and values.max() <= 1):
         check_images(images)
 
