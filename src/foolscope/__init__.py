@@ -15,7 +15,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from foolscope import attacks, data, defenses, errors, experiments, filters, jpeg, measure, models, norms, report
+    from foolscope import (
+        attacks,
+        data,
+        defenses,
+        errors,
+        experiments,
+        explain,
+        filters,
+        jpeg,
+        measure,
+        models,
+        norms,
+        report,
+    )
     from foolscope.attacks import Targeted, Untargeted, parse_attack
     from foolscope.data import load_data
     from foolscope.defenses import defended, parse_defense, parse_detector
@@ -34,6 +47,7 @@ _MODULES = (
     "defenses",
     "errors",
     "experiments",
+    "explain",
     "filters",
     "jpeg",
     "measure",
@@ -71,6 +85,7 @@ __all__ = [
     "errors",
     "evolve",
     "experiments",
+    "explain",
     "filters",
     "jpeg",
     "load_data",
