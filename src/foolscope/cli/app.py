@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
+from foolscope.cli import console
 from foolscope.cli.attack import attack
 from foolscope.cli.audit import audit
 from foolscope.cli.demo import demo
 from foolscope.cli.detector import detector
 from foolscope.cli.doctor import doctor
 from foolscope.cli.evolve import evolve
+from foolscope.cli.explain import explain
 from foolscope.cli.filter import filter
 from foolscope.cli.lists import attacks, datasets, defenses, detectors, filters, models
 from foolscope.cli.serve import serve
@@ -49,7 +51,7 @@ def options(
     """Options of every command."""
 
 
-work = (demo, serve, audit, attack, evolve, filter, train, detector)
+work = (demo, serve, audit, attack, explain, evolve, filter, train, detector)
 listings = (models, attacks, filters, datasets, defenses, detectors)
 for command in (*work, *listings, doctor):
     app.command()(command)
@@ -67,7 +69,8 @@ def main(arguments: list[str] | None = None) -> None:
     if debug:  # wherever it stands
         given = ["--debug", *(argument for argument in given if argument != "--debug")]
     try:
-        app(given, standalone_mode=True)
+        with console.interrupts_noted():
+            app(given, standalone_mode=True)
     except (Cancelled, KeyboardInterrupt):
         if debug:
             raise

@@ -138,6 +138,7 @@ def _attacked(asked: _Asked, engine: Engine, attack: Attack, seed: int, targets:
             task = shown.add_task(attack.spec(), total=1.0)
 
             def watch(p: Progress, task: Any = task) -> None:
+                console.check_interrupt()
                 shown.update(task, completed=(p.done + p.active * p.step / p.steps) / p.total)
 
             result = attack(engine, images, goal, rng=generator(seed), quantize=True, watch=watch)

@@ -92,6 +92,7 @@ def run_audit(model: str, data: str, out: Path | None, *, json: bool, **asked: A
         task = shown.add_task("preparing", total=None)
 
         def watch(progress: AuditProgress) -> None:
+            console.check_interrupt()
             label = f"{progress.label} ({progress.done} of {progress.cells})"
             shown.update(task, description=label, completed=progress.passes, total=progress.total_passes)
 

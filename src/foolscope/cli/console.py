@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from foolscope.errors import Cancelled
+
 if TYPE_CHECKING:
+    from types import FrameType
+
     from rich.console import Console
     from rich.progress import Progress
     from rich.table import Table
@@ -72,6 +78,35 @@ def progress() -> Iterator[Progress]:
     """A progress display on stderr: a bar with the time left on a terminal, nothing moving elsewhere."""
     with bar() as shown:
         yield shown
+
+
+_interrupted = threading.Event()
+
+
+@contextmanager
+def interrupts_noted() -> Iterator[None]:
+    """An interrupt is raised as always and noted besides: one that is raised inside a callback of a library is lost."""
+    if threading.current_thread() is not threading.main_thread():  # no other can have a handler
+        yield
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        _interrupted.set()
+        signal.default_int_handler(number, frame)
+
+    _interrupted.clear()
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        _interrupted.clear()
+
+
+def check_interrupt() -> None:
+    """Raise `Cancelled` where an interrupt was noted: whatever watches long work calls it."""
+    if _interrupted.is_set():
+        raise Cancelled
 
 
 def bar() -> Progress:

@@ -138,6 +138,7 @@ def _judged(
             task = shown.add_task(attack.spec(), total=1.0)
 
             def watch(p: Progress, task: Any = task) -> None:
+                console.check_interrupt()
                 shown.update(task, completed=(p.done + p.active * p.step / p.steps) / p.total)
 
             result = attack(engine, images, Untargeted(data.labels), rng=generator(seed), watch=watch)

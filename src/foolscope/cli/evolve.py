@@ -135,6 +135,7 @@ def _display() -> Iterator[Callable[[EvolveProgress], None]]:
     live = Live(shown, console=shown.console, transient=True)
 
     def watch(progress: EvolveProgress) -> None:
+        console.check_interrupt()
         shown.update(task, description=progress.label, completed=progress.done, total=progress.total)
         live.update(Group(shown, _front_table(progress.front)))
 

@@ -45,6 +45,7 @@ def train(
         task = shown.add_task("training", total=None)
 
         def watch(progress: TrainingProgress) -> None:
+            console.check_interrupt()
             label = f"epoch {progress.epoch + 1} of {progress.epochs}, loss {progress.loss:.3f}"
             shown.update(task, description=label, completed=progress.step, total=progress.steps)
             if not terminal and progress.step % (progress.steps // progress.epochs) == 0:
