@@ -275,7 +275,7 @@ def test_a_page_of_attacks_without_a_radius_alone() -> None:
 def test_charts_use_the_pages_colors_and_keep_text() -> None:
     source = page(results())
     charts = re.findall(r"<svg viewBox.*?</svg>", source, re.DOTALL)
-    assert len(charts) == 4  # two norms, each wide and narrow
+    assert len(charts) == 10  # two norms and three distances, each wide and narrow
     assert all(">pgd oblivious</text>" in chart for chart in charts[:2])
     assert "#0001" not in source
     assert "#0002" not in source

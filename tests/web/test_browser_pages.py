@@ -118,7 +118,7 @@ def test_an_audit_that_is_refused_says_why(tab: Tab) -> None:
     expect(start).to_have_accessible_description(re.compile("^No images with the classes of this network are at hand"))
     form.get_by_role("combobox", name="network").select_option("lenet:weights=digits")
     form.get_by_role("checkbox", name="fgsm").uncheck()
-    form.get_by_role("checkbox", name="pgd").uncheck()
+    form.get_by_role("checkbox", name="pgd", exact=True).uncheck()
     expect(form.get_by_role("button", name="Start the audit")).to_have_accessible_description("Choose an attack.")
 
 

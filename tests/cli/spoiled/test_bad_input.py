@@ -83,7 +83,7 @@ def test_unknown_names(program: Program, arguments: list[str], message: str) -> 
         ),
         (
             ["audit", "lenet", "--data", "digits", "--eps", "l3=0.1"],
-            "eps: unknown norm 'l3' in 'l3=0.1': linf, l2, l1 can bound an attack.",
+            "eps: unknown norm 'l3' in 'l3=0.1': linf, l2, l1, l0 can bound an attack.",
         ),
         (
             ["audit", "lenet", "--data", "digits", "--attacks", "fgsm", "--eps", "l2=0.1"],
