@@ -139,3 +139,17 @@ def test_parameters_added_later_exist(attack: Attack) -> None:
 def test_bad_parameters(text: str, message: str) -> None:
     with pytest.raises(ParameterError, match=f"^{re.escape(message)}$"):
         parse_attack(text)
+
+
+@pytest.mark.parametrize("name", ["fgsm", "fgm", "bim", "pgd:random_start=false"])
+def test_float64_sees_gradients_that_float32_rounds_away(name: str) -> None:
+    """The class leads by some 120: the gradient is 0 in float32, and in float64 less than float32 can hold."""
+    model, images, goal = sure()
+    assert isinstance(model, Fixed)
+    # Spread over all classes, because 1 minus the softmax is 0 in float64, too.
+    softer = Fixed(0.12 * (model.weight - model.weight[0] / 2), 0.12 * model.bias)
+    attack = parse_attack(name).replace(eps=0.1)
+    if hasattr(attack, "norm"):
+        attack = attack.replace(norm="linf")
+    assert not attack(softer, images, goal).success.any()
+    assert attack(softer, images, goal, precision="float64").success.all()

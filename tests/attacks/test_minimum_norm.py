@@ -307,3 +307,16 @@ def test_margin_and_cosine_by_hand() -> None:
     logits = torch.tensor([[3.0, 1.0, 2.0], [0.0, 5.0, 1.0]])
     assert margin(logits, torch.tensor([0, 2])).tolist() == [-1, 4]
     assert [cosine(1, 0, step, 4) for step in (0, 2, 4)] == pytest.approx([1, 0.5, 0])
+
+
+@each
+def test_a_masked_class_changes_nothing(attack: Attack) -> None:
+    """Its logit is huge; what others may lose by rounding is not."""
+    weight, images = torch.randn(3, 16, generator=generator(1)), torch.rand(4, 1, 4, 4, generator=generator(0))
+    plain = Fixed(weight, torch.zeros(3))
+    goal = Untargeted(plain(images).argmax(1))
+    masked = Fixed(torch.cat([weight, torch.zeros(1, 16)]), torch.tensor([0.0, 0.0, 0.0, -1e9]))
+    expected, found = attack(plain, images, goal), attack(masked, images, goal)
+    assert expected.success.all()
+    assert found.success.all()
+    torch.testing.assert_close(found.distance(norm(attack)), expected.distance(norm(attack)), rtol=0.05, atol=0.02)

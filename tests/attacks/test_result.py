@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from foolscope.attacks import BIM, FGSM, PGD, Attack, AttackResult, Progress, Untargeted
-from foolscope.errors import BudgetError, FoolscopeError, InputError, SpecError
+from foolscope.attacks import BIM, FGSM, PGD, Attack, AttackResult, Progress, Square, Untargeted, parse_attack
+from foolscope.errors import BudgetError, FoolscopeError, InputError, ParameterError, SpecError
 from foolscope.models.classifier import Classifier
+from foolscope.randomness import generator
 from tests.attacks.cases import each_case, each_gradient_case, network, trained
 
 
@@ -206,3 +209,29 @@ def test_black_boxes_have_no_gradients(attack: Attack) -> None:
         FoolscopeError, match=f"^{attack.name} needs gradients and box gives none: use a black-box attack\\.$"
     ):
         attack(model, good(), Untargeted(torch.zeros(3, dtype=torch.int64)))
+
+
+def test_a_function_is_a_black_box() -> None:
+    images = torch.rand(4, 1, 4, 4, generator=generator(0))
+    asked: list[int] = []
+
+    def brightness(x: Tensor) -> Any:
+        asked.append(len(x))
+        return np.stack([(0.5 - x.mean((1, 2, 3))).numpy(), np.zeros(len(x))], 1)
+
+    goal = Untargeted((images.mean((1, 2, 3)) > 0.5).long())
+    result = Square(eps=0.3, queries=20)(brightness, images, goal)
+    assert result.success.all()
+    assert sum(asked) == 1 + int(result.forwards.sum()), "the first is for the number of classes"
+    with pytest.raises(InputError, match=r"^pgd needs gradients and brightness gives none: use a black-box attack\.$"):
+        PGD()(brightness, images, goal)
+    with pytest.raises(InputError, match=r"^a model is .* a function from images to logits, got str: fs.load_model"):
+        PGD()("lenet", images, goal)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "spec", ["pgd:eps=1e7", "fgsm:eps=1e39", "cw:weight=0", "cw:rate=0", "ddn:radius=0", "fmn:step=0", "square:share=0"]
+)
+def test_numbers_that_overflow_or_switch_an_attack_off_are_refused(spec: str) -> None:
+    with pytest.raises(ParameterError, match=r"must be (between|at least)"):
+        parse_attack(spec)

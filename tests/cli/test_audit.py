@@ -126,6 +126,20 @@ def test_warnings_are_printed(program: Program, tmp_path: Path) -> None:
     ) in outcome.out.splitlines()
 
 
+def test_the_verdict_is_printed_in_one_line(program: Program, net: str) -> None:
+    outcome = program(
+        "audit", net, "--data", "digits", "--attacks", "fgsm", "--eps", "0.3", "--limit", 60,
+        "--defense", "bits:depth=3,gradient=none", "--examine", "--eot", 2, "--out", "there",
+    )  # fmt: skip
+    assert outcome.code == 0
+    content = json.loads(Path("there/results.json").read_text())
+    verdicts = [entry["verdict"] for entry in content["examinations"]]
+    assert verdicts == ["believable", "masked"]
+    line = "Can these numbers be believed? no defense: believable; bits:depth=3,gradient=none: masked."
+    assert line in outcome.out.splitlines()
+    assert content["about"]["command"].endswith("--eot 2 --examine")
+
+
 def test_an_edited_model_is_attacked_anew(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second run must not find the first one's cells."""
     source = (

@@ -68,7 +68,9 @@ def test_audit(program: Program, server: ThreadingHTTPServer, pictures: str, for
     assert told in report.read_text()
     again = program(*asked, "--attacks", "filter:chain=agv-b", "--defense", "jpeg:quality=50", "--json")
     assert again.json == found, "finished cells are found again"
-    assert program.fails(*asked) == (f"{spec} gives no gradients: fgsm, pgd cannot attack it; filter:chain=agv-b can.")
+    assert program.fails(*asked) == (
+        f"{spec} gives no gradients: fgsm, pgd cannot attack it; square and filter:chain=agv-b can."
+    )
 
 
 def test_attack(program: Program, server: ThreadingHTTPServer, pictures: str) -> None:

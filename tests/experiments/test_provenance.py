@@ -28,6 +28,12 @@ def test_the_command() -> None:
     assert replace(ASKED, model=None).command() is None
 
 
+def test_draws_and_the_examination_are_repeated() -> None:
+    more = replace(ASKED, eot=4, examine=True)
+    assert (more.command() or "").endswith("--seed 3 --eot 4 --examine")
+    assert "precision='float32', eot=4, examine=True," in more.python()
+
+
 @pytest.mark.parametrize("device", [None, "cuda:1"])
 def test_the_python_writes_the_report_and_names_the_device(device: str | None) -> None:
     lines = replace(ASKED, device=device).python().splitlines()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import copy
 import email.utils
 import io
@@ -663,3 +664,26 @@ def test_secrets_in_specs_are_refused_and_not_repeated() -> None:
 
 def test_https_is_http_with_another_scheme() -> None:
     assert HttpsModel.from_spec("https://h/x").url == "https://h/x"
+
+
+def test_headers_that_drip_have_no_longer(images: Tensor) -> None:
+    """Every line comes within the socket's own timeout; the server gives up after what would be far too long."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        done = threading.Event()
+
+        def drip() -> None:
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\n")
+                for number in range(400):
+                    connection.sendall(b"X-%d: x\r\n" % (number % 50))
+                    if done.wait(0.05):
+                        return
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/x"
+        model = load_model(f"{url}?timeout=0.5,retries=0,classes=3")
+        assert failing(lambda: model(images), MissingError) == f"{url} gives no answer within 0.5 s."
+        done.set()
+        thread.join()

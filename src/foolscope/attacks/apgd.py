@@ -30,10 +30,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from foolscope.attacks.attack import Attack, Block
+from foolscope.attacks.attack import LARGEST_EPS, Attack, Block
 from foolscope.attacks.ball import Ball
 from foolscope.attacks.goal import Targeted
-from foolscope.attacks.losses import LOSSES, check_classes, cross_entropy, targeted_dlr
+from foolscope.attacks.losses import LOSSES, check_classes, cross_entropy, targeted_dlr, tempered
 from foolscope.attacks.minimum_norm import movable
 from foolscope.models.engine import Objective
 from foolscope.norms import NORMS, expand, linf
@@ -66,10 +66,11 @@ class APGD(Attack):
     summary: ClassVar[str] = "PGD that chooses its steps, with a choice of losses"
     source: ClassVar[str] = "Croce, Hein 2020, arXiv 2003.01690"
 
-    eps: float = parameter(8 / 255, "radius in `norm`", low=0)
+    eps: float = parameter(8 / 255, "radius in `norm`", low=0, high=LARGEST_EPS)
     norm: str = parameter("linf", "norm of the ball", choices=("l2", "linf"))
     steps: int = parameter(100, "number of steps of a climb", low=1)
     loss: str = parameter("cross-entropy", "what is climbed", choices=(*LOSSES, _TARGETED))
+    temperature: float = parameter(1.0, "what logits are divided by before the loss", low=1e-6)
     targets: int = parameter(9, "nearest classes that dlr-targeted climbs towards, one after the other", low=1)
     restarts: int = parameter(1, "independent starts; only images that still stand are tried again", low=1)
     early_stop: bool = parameter(True, "images leave as soon as they fool the network")
@@ -95,7 +96,7 @@ class APGD(Attack):
         """What is climbed, one after the other; `logits` are those of the untouched images."""
         goal = block.goal
         if self.loss != _TARGETED:
-            loss = LOSSES[self.loss]
+            loss = tempered(LOSSES[self.loss], self.temperature)
             return [lambda places: lambda z, rows: goal[places[rows]].objective(loss, z)]
         if isinstance(goal, Targeted):
             own, targets = logits.argmax(1), goal.classes[:, None]

@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,9 @@ from foolscope.models.engine import Engine, Precision, chunk_size
 from foolscope.norms import NORMS, l0
 from foolscope.randomness import Streams, draw_seed, generator
 from foolscope.spec import Parameters
+
+LARGEST_EPS = 1e6
+"""More than any image is wide in any norm; far larger numbers would overflow when they are squared."""
 
 _CHUNKS_PER_BLOCK = 8
 
@@ -122,7 +125,7 @@ class Attack(Parameters):
 
     def __call__(
         self,
-        model: nn.Module | Engine,
+        model: nn.Module | Engine | Callable[[Tensor], Any],
         images: Tensor,
         goal: Goal,
         *,
@@ -133,10 +136,13 @@ class Attack(Parameters):
     ) -> AttackResult:
         """Attack `images` (N, C, H, W) and return an `AttackResult`.
 
+        A function from images to logits in the place of a network is a black box.
+
         `rng` decides every random choice (default: a generator with seed 0).  With `quantize` the returned images are
         multiples of 1/255 and success counts on them; if the originals are such multiples, they stay in the ball.
-        `precision` is that of gradient passes; success is checked in float32.  An `Engine` instead of a model is used
-        as it is.
+        Images that reach the goal untouched are returned as they are.  `precision` is that of gradient passes; success
+        is checked in float32, with float64 in that.  An `Engine` instead of a model is used as it is, whatever the
+        precision.
         Raises `InputError` for images, labels or logits that break the contract.
         """
         check_images(images)

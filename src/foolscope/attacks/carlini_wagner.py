@@ -57,9 +57,9 @@ class CarliniWagner(MinimumNormAttack):
         None, "searches at most, each with its c and tau (none: 9 in l2, 20 in linf)", low=1
     )
     steps: int = parameter(1000, "number of steps at most for each c", low=1)
-    rate: float | None = parameter(None, "Adam's first learning rate (none: what a linear model says)", low=0)
+    rate: float | None = parameter(None, "Adam's first learning rate (none: what a linear model says)", low=1e-9)
     kappa: float = parameter(0.0, "by how much the wanted class must lead, in logits", low=0)
-    weight: float | None = parameter(None, "first c (none: what a linear model says)", low=0)
+    weight: float | None = parameter(None, "first c (none: what a linear model says)", low=1e-9)
     abort_early: bool = parameter(True, "end a search whose loss has stopped falling, and an image's last ones")
 
     @property

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from foolscope.attacks.goal import Goal
-from foolscope.attacks.losses import cross_entropy, margin
+from foolscope.attacks.losses import LOSSES, margin, tempered
 from foolscope.attacks.minimum_norm import MinimumNormAttack, Nearest, cosine
 from foolscope.models.engine import Gradients
 from foolscope.norms import expand, l2
@@ -35,9 +35,13 @@ class DDN(MinimumNormAttack):
     summary: ClassVar[str] = "nearest image in l2: the radius shrinks with every success"
     source: ClassVar[str] = "Rony et al. 2019, arXiv 1811.09600"
 
+    added: ClassVar[tuple[str, ...]] = ("loss", "temperature")
+
     steps: int = parameter(100, "number of steps", low=1)
     gamma: float = parameter(0.05, "share by which the radius changes in a step", low=0, high=0.5)
-    radius: float | None = parameter(None, "first radius (none: what a linear model says)", low=0)
+    radius: float | None = parameter(None, "first radius (none: what a linear model says)", low=1e-6)
+    loss: str = parameter("cross-entropy", "what is climbed", choices=tuple(LOSSES))
+    temperature: float = parameter(1.0, "what logits are divided by before the loss", low=1e-6)
 
     @property
     def passes(self) -> int:
@@ -47,9 +51,10 @@ class DDN(MinimumNormAttack):
         places = nearest.standing
         originals = nearest.block.images[places]
         noise, radius = torch.zeros_like(originals), torch.zeros_like(nearest.distances[places])
+        loss = tempered(LOSSES[self.loss], self.temperature)
         for step in range(self.steps):
             x = nearest.seen(originals + noise)
-            passed = nearest.gradients(x, places, cross_entropy)
+            passed = nearest.gradients(x, places, loss)
             reached, gradients = nearest.offer(places, x, passed.logits), passed.images
             if step == 0:
                 moved = reached | gradients.flatten(1).any(1)
@@ -70,9 +75,10 @@ class DDN(MinimumNormAttack):
         """Where a linear model of the network puts the boundary.
 
         The cross-entropy's gradient is the margin's times 1 - p, with p the probability of the goal's class.
+        Of other losses it is not known; there the radius begins at 1.
         """
-        if self.radius is not None:
-            return torch.full_like(passed.losses, self.radius)
+        if self.radius is not None or self.loss != "cross-entropy" or self.temperature != 1:
+            return torch.full_like(passed.losses, 1.0 if self.radius is None else self.radius)
         others = passed.logits.softmax(1).scatter(1, goal.classes[:, None], 0).sum(1)
         slope = l2.length(passed.images) / others
         estimate = margin(passed.logits, goal.classes).abs() / slope

@@ -79,7 +79,8 @@ class DeepFool(MinimumNormAttack):
         for part in nearest.block.queries.class_gradients(seen, nearest.block.rows[places], classes, labels):
             rows, slopes = part.rows, part.gradients
             own = part.logits.gather(1, labels[rows, None])
-            gaps = (own - part.logits.gather(1, classes[rows])).abs() + 2 * rounding(part.logits, precision)[:, None]
+            lost = rounding(part.logits, labels[rows], precision)[:, None]
+            gaps = (own - part.logits.gather(1, classes[rows])).abs() + 2 * lost
             flat = slopes.flatten(2)
             rise = flat.square().sum(2) if self.norm == "l2" else flat.abs().sum(2)
             distances = gaps / (rise.sqrt() if self.norm == "l2" else rise)

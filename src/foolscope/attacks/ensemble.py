@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from foolscope.attacks.apgd import APGD
-from foolscope.attacks.attack import Attack, Block
+from foolscope.attacks.attack import LARGEST_EPS, Attack, Block
 from foolscope.attacks.ball import Ball
 from foolscope.attacks.fmn import FMN
 from foolscope.attacks.losses import check_classes
@@ -40,7 +40,7 @@ class Ensemble(Attack):
     summary: ClassVar[str] = "APGD on two losses, FMN and Square, each on what still stands"
     source: ClassVar[str] = "Croce, Hein 2020, arXiv 2003.01690"
 
-    eps: float = parameter(8 / 255, "radius in `norm`", low=0)
+    eps: float = parameter(8 / 255, "radius in `norm`", low=0, high=LARGEST_EPS)
     norm: str = parameter("linf", "norm of the ball", choices=("l2", "linf"))
     steps: int = parameter(100, "number of steps of each climb of APGD, and of FMN", low=1)
     targets: int = parameter(9, "nearest classes that APGD climbs towards, one after the other", low=1)

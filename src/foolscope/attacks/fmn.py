@@ -43,7 +43,7 @@ class FMN(MinimumNormAttack):
 
     norm: str = parameter("l2", "norm of the distance", choices=("l0", "l1", "l2", "linf"))
     steps: int = parameter(100, "number of steps", low=1)
-    step: float = parameter(1.0, "first step, as a share of the way to the linear model's boundary", low=0)
+    step: float = parameter(1.0, "first step, as a share of the way to the linear model's boundary", low=1e-6)
     gamma: float = parameter(0.05, "share by which the radius changes in the first step", low=0, high=0.5)
 
     @property

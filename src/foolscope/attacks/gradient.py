@@ -18,7 +18,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from foolscope.attacks.attack import Attack, Block
+from foolscope.attacks.attack import LARGEST_EPS, Attack, Block
 from foolscope.attacks.ball import Ball
 from foolscope.attacks.goal import Goal, Loss
 from foolscope.attacks.losses import LOSSES, cross_entropy, tempered
@@ -51,7 +51,7 @@ class GradientAttack(Attack):
 
     added: ClassVar[tuple[str, ...]] = ("loss", "temperature")
 
-    eps: float = parameter(8 / 255, "radius in `norm`", low=0)
+    eps: float = parameter(8 / 255, "radius in `norm`", low=0, high=LARGEST_EPS)
     loss: str = parameter("cross-entropy", "what is climbed", choices=tuple(LOSSES))
     temperature: float = parameter(1.0, "what logits are divided by before the loss", low=1e-6)
 
@@ -76,7 +76,7 @@ class FGSM(GradientAttack):
     summary: ClassVar[str] = "one step along the gradient's sign, linf"
     source: ClassVar[str] = "Goodfellow, Shlens, Szegedy 2015, arXiv 1412.6572"
 
-    eps: float = parameter(8 / 255, "linf radius", low=0)
+    eps: float = parameter(8 / 255, "linf radius", low=0, high=LARGEST_EPS)
 
     def _ascent(self) -> Ascent:
         return Ascent(linf, self.eps, steps=1, step=self.eps)
@@ -90,7 +90,7 @@ class FGM(GradientAttack):
     summary: ClassVar[str] = "one step along the gradient, l2"
     source: ClassVar[str] = "Goodfellow, Shlens, Szegedy 2015, arXiv 1412.6572; Miyato et al. 2017, arXiv 1605.07725"
 
-    eps: float = parameter(0.5, "radius in `norm`", low=0)
+    eps: float = parameter(0.5, "radius in `norm`", low=0, high=LARGEST_EPS)
     norm: str = parameter("l2", "norm of the ball", choices=("l1", "l2", "linf"))
 
     def _ascent(self) -> Ascent:
@@ -116,7 +116,7 @@ class BIM(GradientAttack):
     early_stop: bool = parameter(True, "images leave as soon as they fool the network")
 
     def _ascent(self) -> Ascent:
-        levels = 255 * self.eps
+        levels = 255 * min(self.eps, 1)  # a ball of radius 1 holds the whole box
         rule = max(1, math.ceil(round(min(levels + 4, 1.25 * levels), 6))) if self.norm == "linf" else 10
         steps = self.steps or rule
         step = self.step

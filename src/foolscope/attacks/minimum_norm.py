@@ -29,12 +29,19 @@ from foolscope.norms import NORMS, l0
 from foolscope.spec import parameter
 
 _ROUNDING = {"float32": 1e-5, "float64": 1e-5, "bfloat16": 4e-3}
-"""What a precision can lose of a logit, as a share of the largest."""
+"""What a precision can lose of a logit, as a share of the largest that matters."""
+
+_MATTER = 10
 
 
-def rounding(logits: Tensor, precision: Precision = "float32") -> Tensor:
-    """The lead (N,) that may be lost from one batch to another."""
-    return _ROUNDING[precision] * logits.abs().amax(1)
+def rounding(logits: Tensor, classes: Tensor, precision: Precision = "float32") -> Tensor:
+    """The lead (N,) of `classes` over the best other, or of that over them, that may be lost between batches.
+
+    Only `classes` and the upper half of the logits, 10 at most, tell how large logits are: masked ones can be huge.
+    """
+    own = logits.gather(1, classes[:, None])
+    highest = logits.topk(min(_MATTER, max(2, (logits.shape[1] + 1) // 2)), dim=1).values
+    return _ROUNDING[precision] * torch.cat([own, highest], 1).abs().amax(1)
 
 
 def movable(gradients: Tensor, images: Tensor) -> Tensor:
@@ -126,7 +133,7 @@ class Nearest:
 
     def excess(self, places: Tensor, logits: Tensor) -> Tensor:
         """By how much more than it must the wanted class leads (n,): positive where the goal is reached for sure."""
-        needed = rounding(logits).clamp_min(self.confidence)
+        needed = rounding(logits, self.goal(places).classes).clamp_min(self.confidence)
         return self.goal(places).objective(margin, logits) - needed
 
     def offer(self, places: Tensor, images: Tensor, logits: Tensor) -> Tensor:
@@ -168,7 +175,7 @@ class Nearest:
         longest = self.distances[places]
         low, high = torch.zeros_like(longest), torch.ones_like(longest)
         below = self.excess(places, self.logits[places]).clamp_max(-torch.finfo(longest.dtype).tiny)
-        above, aim = self._excess[places].clone(), rounding(self.logits[places])
+        above, aim = self._excess[places].clone(), rounding(self.logits[places], self.goal(places).classes)
         before: Tensor | None = None
         for _ in range(passes if len(places) else 0):
             # Aimed just beyond the boundary: on it, rounding would decide whether the image counts.

@@ -27,7 +27,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from foolscope.attacks.attack import Attack, Block
+from foolscope.attacks.attack import LARGEST_EPS, Attack, Block
 from foolscope.attacks.ball import Ball
 from foolscope.attacks.goal import Loss, Targeted
 from foolscope.attacks.losses import check_classes, cross_entropy, margin
@@ -59,7 +59,8 @@ class Square(Attack):
     """Square Attack: random squares are kept where they bring the network nearer to an error; black box.
 
     `queries` bounds the versions of an image that the network is shown on the way; two more passes look at the
-    untouched image and judge the returned one.
+    untouched image and judge the returned one.  A model that does not declare its number of classes is asked for it
+    once, by the first image, before the count begins.
     """
 
     name: ClassVar[str] = "square"
@@ -67,10 +68,10 @@ class Square(Attack):
     source: ClassVar[str] = "Andriushchenko, Croce, Flammarion, Hein 2020, arXiv 1912.00049"
     needs_gradients: ClassVar[bool] = False
 
-    eps: float = parameter(8 / 255, "radius in `norm`", low=0)
+    eps: float = parameter(8 / 255, "radius in `norm`", low=0, high=LARGEST_EPS)
     norm: str = parameter("linf", "norm of the ball", choices=("l2", "linf"))
     queries: int = parameter(5000, "most versions of an image that the network is shown", low=1)
-    share: float = parameter(0.8, "share of the image that the first squares cover", low=0, high=1)
+    share: float = parameter(0.8, "share of the image that the first squares cover", low=1e-4, high=1)
     early_stop: bool = parameter(True, "images leave as soon as they fool the network")
 
     @property

@@ -91,7 +91,10 @@ class _Asked:
 
 
 def _aimed(asked: _Asked, target: str, engine: Engine) -> _Asked:
-    """With the class that is wanted.  Raises `SpecError` where it is what a file is said to show."""
+    """With the class that is wanted, without images of a data set that show it.
+
+    Raises `SpecError` where a file shows it, or all images do.
+    """
     import torch
 
     from foolscope.errors import SpecError
@@ -100,9 +103,36 @@ def _aimed(asked: _Asked, target: str, engine: Engine) -> _Asked:
     if target == "all":
         return _towards_all(asked, engine, count)
     wanted = class_index(asked.network, target, count)
-    if asked.data is None and asked.truth is not None and (asked.truth == wanted).any():
-        raise SpecError(f"--target {target} is the true class by --label: name another one.")
-    return replace(asked, wanted=torch.full((len(asked.names),), wanted))
+    if asked.data is None:
+        if asked.truth is not None and (asked.truth == wanted).any():
+            raise SpecError(f"--target {target} is the true class by --label: name another one.")
+        for places, images in asked.batches if asked.truth is None else ():
+            if shown := (engine.predict(images) == wanted).nonzero()[:, 0].tolist():
+                raise SpecError(f"--target {target} is what the model sees in {asked.names[places[shown[0]]]}.")
+        return replace(asked, wanted=torch.full((len(asked.names),), wanted))
+    return _without(asked, target, wanted)
+
+
+def _without(asked: _Asked, target: str, wanted: int) -> _Asked:
+    """The images of a data set that do not show the wanted class."""
+    import torch
+
+    from foolscope.errors import SpecError
+
+    assert asked.truth is not None, "a data set has labels"
+    ((_, images),) = asked.batches
+    kept = (asked.truth != wanted).nonzero()[:, 0]
+    if len(kept) == 0:
+        raise SpecError(f"--target {target} is what all images show: name another one.")
+    if left := len(asked.truth) - len(kept):
+        console.say(f"{left:,} of {len(asked.truth):,} images show {target} already and are left out.")
+    return replace(
+        asked,
+        batches=[(list(range(len(kept))), images[kept])],
+        names=[asked.names[place] for place in kept.tolist()],
+        truth=asked.truth[kept],
+        wanted=torch.full((len(kept),), wanted),
+    )
 
 
 def _towards_all(asked: _Asked, engine: Engine, count: int) -> _Asked:

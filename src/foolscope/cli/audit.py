@@ -37,6 +37,12 @@ def audit(
     seed: Seed = 0,
     precision: Precision = "float32",
     device: Device = None,
+    eot: Annotated[
+        int, typer.Option("--eot", help="Draws that a gradient behind a random defense is the mean of.", min=1)
+    ] = 16,
+    examine: Annotated[
+        bool, typer.Option("--examine", help="Examine whether the numbers can be believed: gradient masking.")
+    ] = False,
     offline: Offline = False,
     json: Json = False,
 ) -> None:
@@ -60,6 +66,8 @@ def audit(
         seed=seed,
         precision=precision,
         device=device,
+        eot=eot,
+        examine=examine,
         offline=offline,
     )
 
@@ -141,6 +149,9 @@ def print_tables(results: Results) -> None:
         told = "every image under the attack of these, oblivious or adaptive, that is worst for it at up to this radius"
         out.print(f"{_WORST}: {told}.", style="dim")
     out.print(f"95 % intervals are at most {100 * widest:.1f} points wide; the report has each.", style="dim")
+    if results.examinations:
+        verdicts = [f"{found.defense or 'no defense'}: {found.examination.verdict}" for found in results.examinations]
+        out.print(f"Can these numbers be believed? {'; '.join(verdicts)}.", markup=False, soft_wrap=True)
     for warning in results.warnings:
         out.print(f"Warning: {warning.message}", markup=False)
 

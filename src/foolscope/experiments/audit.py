@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from foolscope.attacks import Attack, Progress
 from foolscope.data import ImageSet, load_data
 from foolscope.defenses import parse_defense
-from foolscope.errors import InputError, SpecError
+from foolscope.errors import InputError, ParameterError, SpecError
+from foolscope.experiments.audit_about import Asked, about
 from foolscope.experiments.cells import (
     PLAIN,
     SAMPLES,
@@ -30,12 +30,14 @@ from foolscope.experiments.cells import (
     clean_cell,
     clean_spec,
 )
-from foolscope.experiments.grid import AttackGrid, attack_grids, eps_of, parse_eps, parse_eps_by_norm, specs_and_eps
-from foolscope.experiments.provenance import ParameterCount, Repetition, machine, versions
+from foolscope.experiments.examined import LIMIT, PASSES, ExaminationJob, Examined, examination_jobs
+from foolscope.experiments.grid import AttackGrid, attack_grids, eps_of, parse_eps, parse_eps_by_norm
+from foolscope.experiments.provenance import DEFAULT_EOT
 from foolscope.experiments.results import Record, Results, Sample
 from foolscope.experiments.sanity import clean_warnings, curve_warnings
 from foolscope.experiments.store import Store
 from foolscope.files import check_home, home
+from foolscope.masking import Examination
 from foolscope.models import describe, load_model
 from foolscope.models.engine import Precision
 from foolscope.randomness import check_seed
@@ -76,6 +78,7 @@ class Audit:
     defenses: tuple[str, ...]
     seed: int
     precision: Precision
+    examinations: tuple[ExaminationJob, ...] = ()
 
     @property
     def victims(self) -> tuple[str, ...]:
@@ -83,15 +86,23 @@ class Audit:
         return (PLAIN, *self.defenses)
 
     def jobs(self) -> list[AttackJob]:
-        """Every attack at every radius: on the plain network, oblivious of the defenses, and on each defense."""
+        """Every attack at every radius: on the plain network, oblivious of the defenses, and on each defense.
+
+        Minimum-norm attacks are not run obliviously: what lies just across the plain network's boundary would flatter
+        every defense.
+        """
         met = [(PLAIN, (PLAIN,)), *([(PLAIN, self.defenses)] if self.defenses else [])]
         return [
-            AttackJob(attack=attack, source=source, victims=victims, seed=self.seed, precision=self.precision)
+            AttackJob(
+                attack=attack, source=source, victims=victims, seed=self.seed, precision=self.precision,
+                eot=self.subject.engines[source].draws,
+            )
             for source, victims in [*met, *((defense, (defense,)) for defense in self.defenses)]
             for grid in self.grids
             for attack in grid.attacks
             if self.subject.engines[source].info.differentiable or not attack.needs_gradients
-        ]
+            if source in victims or not attack.minimum_norm
+        ]  # fmt: skip
 
     def radii(self, attack: Attack) -> tuple[float | None, ...]:
         """The radii that one run of an attack is told at; (None,) of an unrestricted one."""
@@ -99,12 +110,22 @@ class Audit:
             return (eps_of(attack),)
         return next(grid.eps for grid in self.grids if grid.attack == attack)
 
-    def run(self, store: Store, watch: AuditWatch | None = None) -> tuple[list[NDArrays], list[Record], list[Sample]]:
-        """Compute the cells that the store lacks; return the clean arrays a block, the records and the samples."""
+    def run(self, store: Store, watch: AuditWatch | None = None) -> Found:
+        """Compute the cells that the store lacks, and return what all of them hold."""
         return _Runner(self, store, watch).run()
 
 
 NDArrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What the cells of an audit hold; `clean` are the arrays a block."""
+
+    clean: list[NDArrays]
+    records: list[Record]
+    samples: list[Sample]
+    examinations: list[Examined]
 
 
 class _Runner:
@@ -113,19 +134,21 @@ class _Runner:
     def __init__(self, audit: Audit, store: Store, watch: AuditWatch | None) -> None:
         self.audit, self.store, self.watch = audit, store, watch
         self.jobs, self.blocks = audit.jobs(), block_rows(audit.data)
-        self.cells = len(self.blocks) * (1 + len(self.jobs))
+        self.cells = len(self.blocks) * (1 + len(self.jobs)) + len(audit.examinations)
+        self.examined = PASSES * min(LIMIT, len(audit.data))
         per_image = _CLEAN_PASSES + sum(job.attack.passes + 1 for job in self.jobs)
-        self.total_passes = float(per_image * len(audit.data))
+        self.total_passes = float(per_image * len(audit.data) + len(audit.examinations) * self.examined)
         self.done = self.reused = 0
         self.passes = 0.0
 
-    def run(self) -> tuple[list[NDArrays], list[Record], list[Sample]]:
+    def run(self) -> Found:
         clean = []
         for rows in self.blocks:
             block = self.audit.data.rows(rows)
             clean.append(self._clean(block))
             self._finished("clean accuracy", _CLEAN_PASSES * len(block))
-        records, samples = [], []
+        records: list[Record] = []
+        samples: list[Sample] = []
         for job in self.jobs:
             parts, seconds = [], 0.0
             for rows in self.blocks:
@@ -135,7 +158,19 @@ class _Runner:
                 parts.append({name: value for name, value in arrays.items() if not name.startswith("sample_")})
                 seconds += cost
             records += self._records(job, _joined(parts), _joined(clean), seconds)
-        return clean, records, samples
+        examinations = [self._examine(job) for job in self.audit.examinations]
+        return Found(clean=clean, records=records, samples=samples, examinations=examinations)
+
+    def _examine(self, job: ExaminationJob) -> Examined:
+        spec, label = job.spec(self.audit.subject, self.audit.data), f"examining {job.victim or 'the plain network'}"
+        if (cell := self.store.load(spec)) is None:
+            found = job.run(self.audit.subject, self.audit.data, lambda p: self._tell(f"{label}: {p.attack}"))
+            self.store.save(spec, {}, found.to_dict())
+        else:
+            found = Examination.from_dict(cell.info)
+            self.reused += 1
+        self._finished(label, self.examined)
+        return Examined(defense=job.victim, examination=found)
 
     def _clean(self, block: ImageSet) -> NDArrays:
         spec = clean_spec(self.audit.subject, block, self.audit.victims)
@@ -235,6 +270,8 @@ def audit(
     seed: int = 0,
     precision: Precision = "float32",
     device: str | None = None,
+    eot: int = DEFAULT_EOT,
+    examine: bool = False,
     store: Store | None = None,
     watch: AuditWatch | None = None,
     offline: bool = False,
@@ -244,6 +281,8 @@ def audit(
     `model` and `data` are specs or the things themselves, `attacks` specs or attacks, `defenses` specs.  `eps` is a
     grid ('0:0.3:0.05', '1/255,2/255'), a sequence of radii, or a grid a norm; without it an attack's own `eps` counts
     where its spec gives one, else a usual grid.  `limit` takes that many random images (`seed` chooses them).
+    Adaptive attacks on defenses that draw random numbers follow the mean of `eot` gradients (expectation over
+    transformation).  With `examine` each network is examined at the reference radius: can the numbers be believed?
     Finished cells are kept in `store` (default: under `FOOLSCOPE_HOME`), so the same call resumes.
     Raises `SpecError` and `ParameterError` for what is asked, `InputError` where model and data do not fit.
     """
@@ -263,14 +302,25 @@ def audit(
     grids = attack_grids(attacks, _grids(eps), images.pixels.shape[3:] + images.pixels.shape[1:3])
     if not describe(network).differentiable and (bad := [g.label for g in grids if g.attack.needs_gradients]):
         raise SpecError(
-            f"{describe(network).name} gives no gradients: {', '.join(bad)} cannot attack it; filter:chain=agv-b can."
+            f"{describe(network).name} gives no gradients: {', '.join(bad)} cannot attack it; "
+            "square and filter:chain=agv-b can."
         )
-    subject = Subject.of(network, specs, precision, device)
+    if eot < 1:
+        raise ParameterError(f"eot must be at least 1, got {eot}.")
+    subject = Subject.of(network, specs, precision, device, eot)
     _check_outputs(subject, images)
-    plan = Audit(subject=subject, data=images, grids=grids, defenses=specs, seed=seed, precision=precision)
+    plan = Audit(
+        subject=subject,
+        data=images,
+        grids=grids,
+        defenses=specs,
+        seed=seed,
+        precision=precision,
+        examinations=examination_jobs(grids, (PLAIN, *specs), seed) if examine else (),
+    )
     found = plan.run(store or Store(home() / "store"), watch)
-    asked = Asked(model if isinstance(model, str) else None, data if isinstance(data, str) else None, device)
-    return _results(plan, asked, *found)
+    asked = Asked(model if isinstance(model, str) else None, data if isinstance(data, str) else None, device, eot)
+    return _results(plan, asked, found)
 
 
 def _check_outputs(subject: Subject, data: ImageSet) -> None:
@@ -290,76 +340,20 @@ def _grids(eps: str | Sequence[float] | dict[str, tuple[float, ...]] | None) -> 
     return {"": parse_eps(eps if isinstance(eps, str) else ",".join(str(value) for value in eps))}
 
 
-@dataclass(frozen=True)
-class Asked:
-    """The specs that model and data were named by, None for what was handed over as it is; and the device, if any."""
-
-    model: str | None
-    data: str | None
-    device: str | None
-
-
-def _results(plan: Audit, asked: Asked, clean: list[NDArrays], records: list[Record], samples: list[Sample]) -> Results:
-    joined = _joined(clean)
+def _results(plan: Audit, asked: Asked, found: Found) -> Results:
+    joined = _joined(found.clean)
     results = Results(
-        about=_about(plan, asked),
+        about=about(plan, asked),
         class_names=plan.data.class_names or describe(plan.subject.model).class_names,
         clean=joined,
         victims=plan.victims,
-        records=tuple(records),
-        samples=tuple(samples),
+        records=tuple(found.records),
+        samples=tuple(found.samples),
+        examinations=tuple(found.examinations),
         warnings=tuple(clean_warnings(joined)),
         origin=None if plan.data.origin is None else plan.data.origin.numpy(),
     )
     return replace(results, warnings=(*results.warnings, *curve_warnings(results)))
-
-
-def _about(plan: Audit, asked: Asked) -> dict[str, Any]:
-    """What was audited and how to repeat it."""
-    info, data = describe(plan.subject.model), plan.data
-    repetition = _repetition(plan, asked)
-    places = (torch.arange(len(data)) if data.origin is None else data.origin)[:SAMPLES].tolist()
-    return {
-        "model": {
-            "spec": asked.model,
-            "name": info.name,
-            "weights": info.weights,
-            "trained_on": info.trained_on,
-            **asdict(ParameterCount.of(plan.subject.model)),
-            "digest": plan.subject.digest,
-        },
-        "data": {
-            "spec": data.name,
-            "split": data.split,
-            "images": len(data),
-            "of": data.total,
-            "preview": data.is_preview,
-            "digest": data.digest,
-            "credits": dict(zip(map(str, places), data.credits, strict=False)) if data.credits else {},
-        },
-        "attacks": [{"name": grid.label, "norm": grid.norm, "eps": list(grid.eps)} for grid in plan.grids],
-        "defenses": list(plan.defenses),
-        "seed": plan.seed,
-        "precision": plan.precision,
-        "command": repetition.command(),
-        "python": repetition.python(),
-        "versions": versions(),
-        "machine": machine(),
-    }
-
-
-def _repetition(plan: Audit, asked: Asked) -> Repetition:
-    attacks, eps = specs_and_eps(plan.grids)
-    return Repetition(
-        **vars(asked),
-        split=plan.data.split,
-        limit=len(plan.data) if plan.data.is_preview else None,
-        attacks=attacks,
-        eps=eps,
-        defenses=plan.defenses,
-        seed=plan.seed,
-        precision=plan.precision,
-    )
 
 
 __all__ = ["DEFAULT_ATTACKS", "Audit", "AuditProgress", "AuditWatch", "audit"]

@@ -24,6 +24,7 @@ from foolscope.errors import InputError
 from foolscope.images import quantize
 from foolscope.measure import distances
 from foolscope.models.engine import Engine, Precision, chunk_size
+from foolscope.models.expectation import Expectation
 from foolscope.models.fingerprint import model_digest
 from foolscope.randomness import generator
 
@@ -45,10 +46,21 @@ class Subject:
     engines: dict[str, Engine]
 
     @classmethod
-    def of(cls, model: nn.Module, defenses: tuple[str, ...], precision: Precision, device: str | None) -> Subject:
-        """Prepare the engines; `defenses` are specs."""
-        modules = {PLAIN: model, **{spec: defended(model, spec) for spec in defenses}}
-        engines = {name: Engine(module, precision=precision, device=device) for name, module in modules.items()}
+    def of(
+        cls, model: nn.Module, defenses: tuple[str, ...], precision: Precision, device: str | None, eot: int = 1
+    ) -> Subject:
+        """Prepare the engines; `defenses` are specs.
+
+        Behind one that draws random numbers, gradients are means over `eot` draws (expectation over transformation).
+        """
+        engines = {PLAIN: Engine(model, precision=precision, device=device)}
+        for spec in defenses:
+            module = defended(model, spec)
+            engines[spec] = (
+                Expectation(module, draws=eot, precision=precision, device=device)
+                if module.random and eot > 1
+                else Engine(module, precision=precision, device=device)
+            )
         return cls(model=model, digest=model_digest(model), engines=engines)
 
 
@@ -105,7 +117,8 @@ class AttackJob:
     """One attack (its epsilon set) on `source`, whose images are shown to `victims`.
 
     Where others than the source look at them, no image leaves the batch early: what has only just crossed the source's
-    boundary would flatter every defense.
+    boundary would flatter every defense.  Nor does it where the source draws random numbers and gradients are means
+    over `eot` draws: what has only just crossed its boundary comes back in every other draw.
     """
 
     attack: Attack
@@ -113,11 +126,12 @@ class AttackJob:
     victims: tuple[str, ...]
     seed: int
     precision: Precision
+    eot: int = 1
 
     @property
     def executed(self) -> Attack:
         """The attack as it is run."""
-        if self.victims != (self.source,) and hasattr(self.attack, "early_stop"):
+        if (self.victims != (self.source,) or self.eot > 1) and hasattr(self.attack, "early_stop"):
             return self.attack.replace(early_stop=False)
         return self.attack
 
@@ -133,6 +147,7 @@ class AttackJob:
             "seed": self.seed,
             "precision": self.precision,
             "samples": SAMPLES if keeps_samples else 0,
+            **({"eot": self.eot} if self.eot > 1 else {}),
         }
 
     def run(

@@ -14,6 +14,8 @@ from torch import nn
 
 from foolscope.spec import format_value
 
+DEFAULT_EOT = 16
+"""Draws that a gradient behind a random defense is the mean of."""
 _PACKAGES = ("foolscope", "torch", "torchvision", "numpy", "pillow", "opencv-python-headless")
 
 
@@ -35,6 +37,8 @@ class Repetition:
     seed: int
     precision: str
     device: str | None
+    eot: int = DEFAULT_EOT
+    examine: bool = False
 
     def command(self) -> str | None:
         """The command line; None for a model or data that no spec names."""
@@ -51,12 +55,16 @@ class Repetition:
         parts += ["--seed", str(self.seed)]
         parts += ["--precision", self.precision] if self.precision != "float32" else []
         parts += ["--device", self.device] if self.device else []
+        parts += ["--eot", str(self.eot)] if self.eot != DEFAULT_EOT else []
+        parts += ["--examine"] if self.examine else []
         return shlex.join(parts)
 
     def python(self) -> str:
         """The Python, report and all; what was handed over as it is is called `model` and `data` there."""
         chosen = f"split={self.split!r}, limit={self.limit!r}, " if self.data else ""
-        device = f", device={self.device!r}" if self.device else ""
+        more = f", device={self.device!r}" if self.device else ""
+        more += f", eot={self.eot}" if self.eot != DEFAULT_EOT else ""
+        more += ", examine=True" if self.examine else ""
         lines = [
             "import foolscope as fs",
             "",
@@ -66,7 +74,7 @@ class Repetition:
             f"    {self.attacks!r},",
             f"    eps={dict(self.eps)!r},",
             f"    defenses={list(self.defenses)!r},",
-            f"    {chosen}seed={self.seed}, precision={self.precision!r}{device},",
+            f"    {chosen}seed={self.seed}, precision={self.precision!r}{more},",
             ")",
             "fs.report.write(results, 'report')",
         ]

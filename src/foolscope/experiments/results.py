@@ -18,6 +18,7 @@ from torch import Tensor
 
 from foolscope.attacks import Attack
 from foolscope.experiments.cells import PLAIN
+from foolscope.experiments.examined import Examined
 from foolscope.experiments.grid import UNRESTRICTED, norm_of, without_eps
 from foolscope.measure import Proportion, accuracy, per_class
 
@@ -149,6 +150,8 @@ class Results:
     warnings: tuple[SanityWarning, ...]
     origin: NDArray[np.int64] | None = field(default=None, repr=False)
     """Of a part of a data set the images' places in the whole (N,)."""
+    examinations: tuple[Examined, ...] = ()
+    """Whether the numbers can be believed, one examination a network; none where they were not asked for."""
 
     def place(self, index: int) -> int:
         """The place in the whole data set of the image `index` of these."""

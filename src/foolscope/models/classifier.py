@@ -6,7 +6,7 @@ normalization) as first layers, so that no attack, filter or data set has to kno
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -81,6 +81,33 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network(self.preprocess(images))
         return logits
+
+
+class Function(nn.Module):
+    """A function from images (N, C, H, W) to logits (N, K) as a black box without gradients."""
+
+    differentiable = False
+
+    def __init__(self, function: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.function = function
+        self.name = getattr(function, "__name__", type(function).__name__)
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            return torch.as_tensor(self.function(images))
+
+
+def as_module(model: nn.Module | Callable[[Tensor], Any]) -> nn.Module:
+    """A module as it is, a function as a `Function`.  Raises `InputError` for anything else."""
+    if isinstance(model, nn.Module):
+        return model
+    if callable(model):
+        return Function(model)
+    raise InputError(
+        f"a model is a torch.nn.Module or a function from images to logits, got {type(model).__name__}"
+        f"{': fs.load_model reads a spec' if isinstance(model, str) else ''}."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from foolscope.errors import Cancelled, FoolscopeError, InputError, ParameterError
-from foolscope.models.classifier import attacked, check_shape, describe
+from foolscope.models.classifier import as_module, attacked, check_shape, describe
 
 Precision = Literal["float32", "bfloat16", "float64"]
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
@@ -37,6 +37,7 @@ Objective = Callable[[Tensor, Tensor], Tensor]
 _CHUNK_PIXELS = 128 * 32 * 32
 _SMALLEST_CHUNK, _LARGEST_CHUNK = 8, 128
 _FOLD_TOLERANCE = 1e-4
+_SMALLEST_GRADIENT = 1e-10
 _TRACING = threading.Lock()
 
 
@@ -98,7 +99,7 @@ class Engine:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | Callable[[Tensor], Any],
         *,
         precision: Precision = "float32",
         device: torch.device | str | None = None,
@@ -106,11 +107,11 @@ class Engine:
     ) -> None:
         if precision not in _DTYPES:
             raise ParameterError(f"precision must be one of {', '.join(_DTYPES)}, got '{precision}'.")
-        self.model = model
-        self.info = describe(model)
+        self.model = as_module(model)
+        self.info = describe(self.model)
         self.precision = precision
         self.chunk = chunk
-        self.device = torch.device(device) if device else _own_device(model)
+        self.device = torch.device(device) if device else _own_device(self.model)
         self._networks: dict[torch.dtype, _Network] = {}
 
     def num_classes(self, images: Tensor) -> int:
@@ -133,7 +134,10 @@ class Engine:
         return self.logits(images).argmax(1)
 
     def gradients(self, images: Tensor, objective: Objective) -> Gradients:
-        """One forward and backward pass.  Raises `InputError` for a model that is not differentiable."""
+        """One forward and backward pass.  Raises `InputError` for a model that is not differentiable.
+
+        In float64 an image's gradient that float32 would lose is scaled up: its direction is what attacks need.
+        """
         self._check_differentiable()
         if len(images) == 0:
             none = torch.zeros(0, dtype=torch.bool, device=images.device)
@@ -148,7 +152,7 @@ class Engine:
                 index = torch.arange(rows.start, rows.stop, device=images.device)
                 loss = objective(out if out.dtype == torch.float64 else out.float(), index)
                 losses.append(loss.detach().to(images.dtype))
-                gradients[rows], bad = _finite_only(_gradient(loss, x).to(images))
+                gradients[rows], bad = _finite_only(_representable(_gradient(loss, x)).to(images))
                 broken.append(bad)
         return Gradients(torch.cat(logits), torch.cat(losses), gradients, torch.cat(broken))
 
@@ -244,6 +248,15 @@ def _gradient(loss: Tensor, x: Tensor) -> Tensor:
         return torch.zeros_like(x)
     (gradient,) = torch.autograd.grad(loss.sum(), x, allow_unused=True, materialize_grads=True)
     return gradient
+
+
+def _representable(gradients: Tensor) -> Tensor:
+    """Float64 gradients (n, ...), each scaled to at least what can be squared and summed in float32."""
+    if gradients.dtype != torch.float64:
+        return gradients
+    largest = gradients.flatten(1).abs().amax(1)
+    scale = torch.where((largest > 0) & (largest < _SMALLEST_GRADIENT), _SMALLEST_GRADIENT / largest, 1.0)
+    return gradients * scale.view(-1, *[1] * (gradients.ndim - 1))
 
 
 def _finite_only(gradients: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,10 +7,12 @@ after the time that Retry-After asks for, else after 0.5, 1, 2, 4, ... seconds.
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import http.client
 import os
 import re
+import socket
 import ssl
 import threading
 from http import HTTPStatus
@@ -94,24 +96,29 @@ class Client:
 
     def _attempt(self, body: bytes, headers: dict[str, str]) -> bytes:
         self._keep_rate()
-        whole = False
+        whole, deadline = False, monotonic() + self.timeout
+        # A socket's timeout is that of one read: who drips a header byte by byte would never meet it.
+        alarm = threading.Timer(self.timeout, self._hang_up)
+        alarm.start()
         try:
-            deadline = monotonic() + self.timeout
-            response = self._sent(body, headers)
+            response = self._sent(body, headers, deadline)
             content = self._read(response, deadline)
             whole = True
         except TimeoutError:
-            raise _Again(f"gives no answer within {self.timeout:g} s") from None
+            raise _Again(self._late) from None
         except ssl.SSLCertVerificationError as error:
             raise MissingError(f"{self.url} has no certificate to be trusted ({error.verify_message}).") from None
         except ConnectionRefusedError:
             raise _Again("refuses the connection: no server listens there") from None
         except http.client.IncompleteRead:
-            raise _Again("breaks off its answer") from None
+            raise _Again(self._late if monotonic() > deadline else "breaks off its answer") from None
         except (OSError, http.client.HTTPException) as error:
+            if monotonic() > deadline:
+                raise _Again(self._late) from None
             reason = self._line(getattr(error, "strerror", None) or str(error)) or type(error).__name__
             raise _Again(f"cannot be asked ({reason})") from None
         finally:
+            alarm.cancel()
             if not whole:
                 self._close()
         self._check_status(response, content)
@@ -124,7 +131,7 @@ class Client:
                 sleep(wait)
             self._free = max(self._free, monotonic()) + 1 / self.rate
 
-    def _sent(self, body: bytes, headers: dict[str, str]) -> http.client.HTTPResponse:
+    def _sent(self, body: bytes, headers: dict[str, str], deadline: float) -> http.client.HTTPResponse:
         """The head of the answer.  A kept connection that the server has closed meanwhile is opened again."""
         parts = urlsplit(self.url)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -134,7 +141,7 @@ class Client:
             connection.request("POST", path, body, headers)
             return connection.getresponse()
         except (ConnectionError, http.client.RemoteDisconnected):
-            if not kept:
+            if not kept or monotonic() > deadline:
                 raise
             connection.close()
             connection.request("POST", path, body, headers)
@@ -175,6 +182,17 @@ class Client:
             raise _Again(told, _asked_wait(response.headers.get("Retry-After")))
         advice = " token=VARIABLE names the environment variable that holds a token." if status in (401, 403) else ""
         raise MissingError(f"{self.url} {told}.{'' if self.token else advice}")
+
+    @property
+    def _late(self) -> str:
+        return f"gives no answer within {self.timeout:g} s"
+
+    def _hang_up(self) -> None:
+        """End whatever the connection waits for."""
+        sock = self._connection.sock if self._connection else None
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
     def _close(self) -> None:
         if self._connection is not None:

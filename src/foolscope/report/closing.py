@@ -22,7 +22,9 @@ TERMS = {
     "Oblivious attack": "The attacker knows the network but not its defense: images that were pushed as far as they go "
     "on the plain network are shown to the defended one. A high number here is no evidence of robustness.",
     "Adaptive attack": "The attacker knows the defense and differentiates through it; where it has no derivative, the "
-    "identity's stands in (straight-through, BPDA: Athalye, Carlini and Wagner 2018, arXiv 1802.00420).",
+    "identity's stands in (straight-through, BPDA: Athalye, Carlini and Wagner 2018, arXiv 1802.00420). Where it draws "
+    "random numbers, gradients are averaged over draws (expectation over transformation: Athalye, Engstrom, Ilyas and "
+    "Kwok 2018, arXiv 1707.07397).",
     "Weakest": "Every image meets the attack of this report that is worst for it, up to this radius; for a defense "
     "all its attacks count, oblivious and adaptive, and attacks without a radius where they stay inside it. It is the "
     "number to rely on, and still an upper bound.",

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foolscope.attacks import Attack
+from foolscope.experiments.examined import Examined
 from foolscope.experiments.grid import eps_of, norm_of, without_eps
 from foolscope.experiments.results import Curve, Outcome, Point, Record, Results, Sample
 from foolscope.measure import Proportion
@@ -53,6 +54,7 @@ def to_json(results: Results) -> dict[str, Any]:
             for u in results.unrestricted
         ],
         "weakest": [_weakest(curve) for curve in results.weakest],
+        "examinations": [_examination(examined) for examined in results.examinations],
         "samples": [_sample(sample, results.place(sample.index)) for sample in results.samples],
         "timing": timing(results),
     }
@@ -139,6 +141,13 @@ def _sample(sample: Sample, place: int) -> dict[str, Any]:
             for victim, prediction in sample.predictions.items()
         ],
     }
+
+
+def _examination(examined: Examined) -> dict[str, Any]:
+    """The verdict on one network, its shares written as all others are."""
+    found = examined.examination
+    shares = {name: proportion(getattr(found, name)) for name in ("clean", "accuracy", "lowest")}
+    return {"defense": examined.defense, **found.to_dict(), **shares}
 
 
 def _finite(value: float | None) -> float | None:

@@ -12,6 +12,7 @@ from importlib import resources
 
 from foolscope.experiments.cells import PLAIN
 from foolscope.experiments.results import Curve, Results
+from foolscope.report.believed import believed
 from foolscope.report.closing import papers, provenance, repeat, terms
 from foolscope.report.distortion import DISTORTIONS, comparable, distortion_chart
 from foolscope.report.figures import Styles, accuracy_chart
@@ -38,7 +39,7 @@ _SIZES = {"wide": (836, 380), "narrow": (360, 300)}
 def page(results: Results) -> str:
     """The whole page; equal results give equal bytes."""
     norms, styles = radii_by_norm(results), Styles()
-    main = tag("main", summary(results, norms), sanity(results), *_sections(results, norms, styles))
+    main = tag("main", summary(results, norms), sanity(results), *believed(results), *_sections(results, norms, styles))
     return document(title(results), (header(results), main), styles, results.about["versions"]["foolscope"])
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from foolscope.experiments.examined import reference_radius
 from foolscope.experiments.results import Results
 from foolscope.filters import Chain
 from foolscope.measure import Proportion
@@ -18,7 +19,6 @@ NONE = "–"  # noqa: RUF001 -- the dash that stands for 'no number' in a table
 """What stands where there is no number."""
 
 _LEVELS = 255
-_USUAL_LINF = (8 / _LEVELS, 0.3)
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,7 @@ class Radii:
     @property
     def reference(self) -> float:
         """The radius that the summary speaks of: 8/255 or 0.3 in linf where attacked, else the middle one."""
-        for usual in _USUAL_LINF if self.norm == "linf" else ():
-            for value in self.values:
-                if math.isclose(value, usual, rel_tol=1e-9):
-                    return value
-        return self.values[len(self.values) // 2]
+        return reference_radius(self.norm, self.values)
 
 
 def radii_by_norm(results: Results) -> list[Radii]:

@@ -89,7 +89,7 @@ class Evaluator:
         return tuple(engine.info.name for engine in self.engines)
 
     def identity(self) -> dict[str, str]:
-        """What decides a search's results: the count and digest of images, models, their clean predictions, detectors."""
+        """What decides a search's results: count and digest of images, models, their clean predictions, detectors."""
         images, labels, clean = (part.cpu().numpy().tobytes() for part in (self.images, self.labels, self.clean))
         return {
             "count": str(len(self.images)),
