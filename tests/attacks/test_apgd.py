@@ -240,7 +240,7 @@ def test_nan_gradients_stop_their_image_alone() -> None:
         ("apgd:steps=0", "apgd: steps must be at least 1, got 0."),
         ("apgd:targets=0", "apgd: targets must be at least 1, got 0."),
         ("apgd:restarts=0", "apgd: restarts must be at least 1, got 0."),
-        ("apgd:eps=-1", "apgd: eps must be at least 0, got -1."),
+        ("apgd:eps=-1", "apgd: eps must be between 0 and 1e+06, got -1."),
     ],
 )
 def test_bad_parameters(text: str, message: str) -> None:

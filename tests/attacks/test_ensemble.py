@@ -169,7 +169,7 @@ def test_the_ladder_on_every_shipped_network(name: str, data: str, eps: float) -
         ("ensemble:steps=0", "ensemble: steps must be at least 1, got 0."),
         ("ensemble:targets=0", "ensemble: targets must be at least 1, got 0."),
         ("ensemble:queries=0", "ensemble: queries must be at least 1, got 0."),
-        ("ensemble:eps=-1", "ensemble: eps must be at least 0, got -1."),
+        ("ensemble:eps=-1", "ensemble: eps must be between 0 and 1e+06, got -1."),
     ],
 )
 def test_bad_parameters(text: str, message: str) -> None:

@@ -233,8 +233,8 @@ def test_black_boxes_are_attacked() -> None:
     [
         ("square:norm=l1", "square: norm must be one of l2, linf, got 'l1'."),
         ("square:queries=0", "square: queries must be at least 1, got 0."),
-        ("square:share=1.5", "square: share must be between 0 and 1, got 1.5."),
-        ("square:eps=-1", "square: eps must be at least 0, got -1."),
+        ("square:share=1.5", "square: share must be between 0.0001 and 1, got 1.5."),
+        ("square:eps=-1", "square: eps must be between 0 and 1e+06, got -1."),
     ],
 )
 def test_bad_parameters(text: str, message: str) -> None:

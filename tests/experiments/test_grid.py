@@ -191,7 +191,7 @@ def test_names_without_radii() -> None:
             "fgsm: no radius above 0 is given; 0 is the clean accuracy, always shown.",
             ParameterError,
         ),
-        (["pgd:eps=-1"], {}, "pgd: eps must be at least 0, got -1.", ParameterError),
+        (["pgd:eps=-1"], {}, "pgd: eps must be between 0 and 1e+06, got -1.", ParameterError),
     ],
 )
 def test_says_what_is_wrong_with_attacks(

@@ -99,13 +99,22 @@ def test_malformed_specs(program: Program, arguments: list[str], message: str) -
     ("arguments", "message"),
     [
         (["audit", "lenet", "--data", "digits", "--eps", "-0.1"], "eps must be at least 0, got -0.1."),
-        (["audit", "lenet", "--data", "digits", "--attacks", "pgd:eps=-0.1"], "pgd: eps must be at least 0, got -0.1."),
+        (
+            ["audit", "lenet", "--data", "digits", "--attacks", "pgd:eps=-0.1"],
+            "pgd: eps must be between 0 and 1e+06, got -0.1.",
+        ),
         (
             ["audit", "lenet", "--data", "digits", "--attacks", "fgsm", "--eps", "0"],
             "fgsm: no radius above 0 is given; 0 is the clean accuracy, always shown.",
         ),
-        (["attack", "fgsm:eps=-1/255", "x.png", "--model", "lenet"], "fgsm: eps must be at least 0, got -1/255."),
-        (["train", "lenet", "--data", "digits", "--adversarial", "pgd:eps=-1"], "pgd: eps must be at least 0, got -1."),
+        (
+            ["attack", "fgsm:eps=-1/255", "x.png", "--model", "lenet"],
+            "fgsm: eps must be between 0 and 1e+06, got -1/255.",
+        ),
+        (
+            ["train", "lenet", "--data", "digits", "--adversarial", "pgd:eps=-1"],
+            "pgd: eps must be between 0 and 1e+06, got -1.",
+        ),
         (audit("lenet", "digits", "--defense", "jpeg:quality=0"), "jpeg: quality must be between 1 and 100, got 0."),
         (
             audit("lenet", "digits", "--precision", "half"),
