@@ -14,9 +14,11 @@ from foolscope.cli.demo import demo
 from foolscope.cli.detector import detector
 from foolscope.cli.doctor import doctor
 from foolscope.cli.evolve import evolve
+from foolscope.cli.experiments import experiments
 from foolscope.cli.explain import explain
 from foolscope.cli.filter import filter
 from foolscope.cli.lists import attacks, datasets, defenses, detectors, filters, models
+from foolscope.cli.run import report, run
 from foolscope.cli.serve import serve
 from foolscope.cli.train import train
 from foolscope.errors import Cancelled, FoolscopeError
@@ -51,8 +53,8 @@ def options(
     """Options of every command."""
 
 
-work = (demo, serve, audit, attack, explain, evolve, filter, train, detector)
-listings = (models, attacks, filters, datasets, defenses, detectors)
+work = (demo, serve, audit, attack, explain, evolve, run, report, filter, train, detector)
+listings = (models, attacks, filters, datasets, defenses, detectors, experiments)
 for command in (*work, *listings, doctor):
     app.command()(command)
 

@@ -6,6 +6,8 @@ from foolscope.experiments.audit import Audit, AuditProgress, audit
 from foolscope.experiments.evolve import EvolveProgress, evolve
 from foolscope.experiments.evolved import Evolved
 from foolscope.experiments.results import Results
+from foolscope.experiments.runner import RunProgress
+from foolscope.experiments.running import RunResult, run
 from foolscope.experiments.store import Cell, Store
 
 __all__ = [
@@ -15,7 +17,10 @@ __all__ = [
     "EvolveProgress",
     "Evolved",
     "Results",
+    "RunProgress",
+    "RunResult",
     "Store",
     "audit",
     "evolve",
+    "run",
 ]

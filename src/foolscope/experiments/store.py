@@ -3,6 +3,9 @@
 A cell is one folder, `<root>/<first two digits>/<SHA-256 of the canonical JSON of its spec>/`, with `cell.json` (spec,
 info, the arrays' digest) and `arrays.npz`.  It is written in a part of the root (see `files`) and moved into place:
 present means done.  A cell whose content does not match its digest is set aside and computed again.
+
+What failed leaves `<root>/failed/<cell>.json`, which stands in nobody's way: it tells what happened until the cell is
+done.  `<root>/store.json` says by which schema the store is written; a newer one is refused.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from numpy.typing import NDArray
 
 from foolscope.errors import StorageError
 from foolscope.experiments.provenance import versions
-from foolscope.files import canonical_json, digest, file_digest, storage_error, unfinished
+from foolscope.files import canonical_json, digest, file_digest, storage_error, unfinished, write_json
 
 SCHEMA = 1
 """Raised when what a cell holds changes its meaning; cells of other schemas are never looked at."""
@@ -94,6 +97,47 @@ class Store:
                         raise
         except OSError as error:
             raise storage_error(folder, error) from error
+
+    def open(self) -> None:
+        """Write into the store by which schema it is kept.
+
+        Raises `StorageError` where that is newer than this version knows, or the store cannot be written.
+        """
+        place = self.root / "store.json"
+        try:
+            schema = json.loads(place.read_text())["schema"] if place.is_file() else None
+        except (OSError, ValueError, KeyError, TypeError):
+            schema = None
+        if isinstance(schema, int) and schema > SCHEMA:
+            advice = "update foolscope or name another store"
+            raise StorageError(f"{self.root} is kept by schema {schema}, this version knows {SCHEMA}: {advice}.")
+        if schema != SCHEMA:
+            write_json(place, {"schema": SCHEMA})
+
+    def save_failure(self, spec: Mapping[str, Any], message: str) -> None:
+        """Keep why a cell could not be computed.  Raises `StorageError`."""
+        write_json(self._failure(spec), {"spec": dict(spec), "error": message})
+
+    def failure(self, spec: Mapping[str, Any]) -> str | None:
+        """Why a cell could not be computed the last time it was tried, or None."""
+        try:
+            return str(json.loads(self._failure(spec).read_text())["error"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def forget_failure(self, spec: Mapping[str, Any]) -> None:
+        """The cell is done: why it once failed is of no interest any more."""
+        self._failure(spec).unlink(missing_ok=True)
+
+    def size(self, spec: Mapping[str, Any]) -> int:
+        """Bytes that a finished cell takes on disk; 0 of one that is not there."""
+        try:
+            return sum(file.stat().st_size for file in self.path(spec).iterdir())
+        except OSError:
+            return 0
+
+    def _failure(self, spec: Mapping[str, Any]) -> Path:
+        return self.root / "failed" / f"{cell_key(spec)}.json"
 
     def _set_aside(self, folder: Path, error: Exception) -> None:
         place = self.root / "damaged" / f"{folder.name}-{uuid.uuid4().hex[:8]}"

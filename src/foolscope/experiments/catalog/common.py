@@ -1,0 +1,163 @@
+"""Cells that several experiments share, and the parts of figures that they have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from foolscope.attacks import Untargeted, parse_attack
+from foolscope.experiments.experiment import Arrays, Found, Images, Sample, Scene, Work, numbers
+from foolscope.experiments.findings import Chart, Compared, Line
+from foolscope.measure import Proportion, accuracy
+from foolscope.randomness import generator
+
+PLAIN = ""
+"""The network without a defense."""
+
+
+def clean(scene: Scene) -> dict[str, Tensor]:
+    """Kind `predict`: predictions (N,) of the network behind each of `victims` on untouched images."""
+    images = scene.data.images
+    found = {"label": scene.data.labels}
+    for place, victim in enumerate(scene.options["victims"]):
+        found[f"prediction_{place}"] = scene.engine(victim).predict(images)
+    return found
+
+
+def attacked(scene: Scene) -> dict[str, Tensor]:
+    """Kind `under-attack`: images attacked through `source`, as each of `victims` sees them.
+
+    Where others than the source look at them, no image leaves early: what has only just crossed the source's boundary
+    would flatter every defense.  `keep` adversarial images are kept.
+    """
+    images, labels = scene.data.images, scene.data.labels
+    source, victims = scene.options["source"], scene.options["victims"]
+    attack = parse_attack(scene.options["attack"])
+    if victims != [source] and hasattr(attack, "early_stop"):
+        attack = attack.replace(early_stop=False)
+    result = attack(scene.engine(source), images, Untargeted(labels), rng=generator(scene.options["seed"]))
+    found = {
+        "label": labels,
+        "success": result.success,
+        "already": result.already,
+        "l2": result.distance("l2"),
+        "linf": result.distance("linf"),
+        "forwards": result.forwards,
+        "backwards": result.backwards,
+        "adversarial": result.images[: scene.options["keep"]],
+    }
+    for place, victim in enumerate(victims):
+        same = victim == source
+        found[f"prediction_{place}"] = result.predictions if same else scene.engine(victim).predict(result.images)
+    return found
+
+
+KINDS = {"predict": clean, "under-attack": attacked}
+
+
+def predictions(sample: Sample, model: str, victims: Sequence[str], needs: tuple[Work, ...] = ()) -> list[Work]:
+    """Work: what a network, plain or behind defenses, makes of the untouched images."""
+    return [
+        Work(
+            kind="predict", images=block, model=model, options={"victims": list(victims)}, needs=needs,
+            cost=len(victims) * _count(block),
+        )
+        for block in sample.blocks()
+    ]  # fmt: skip
+
+
+def attacks(
+    sample: Sample,
+    model: str,
+    attack: str,
+    *,
+    source: str = PLAIN,
+    victims: Sequence[str] = (PLAIN,),
+    keep: int = 0,
+    needs: tuple[Work, ...] = (),
+) -> list[Work]:
+    """Work: the images attacked through `source` and shown to `victims`; the first `keep` of a block are kept."""
+    passes = parse_attack(attack).passes
+    seed = sample.images.seed
+    options = {"attack": attack, "source": source, "victims": list(victims), "seed": seed, "keep": keep}
+    return [
+        Work(
+            kind="under-attack", images=block, model=model, options=options, needs=needs,
+            cost=(2.0 * passes + len(victims)) * _count(block),
+        )
+        for block in sample.blocks()
+    ]  # fmt: skip
+
+
+def correct(arrays: Arrays, place: int = 0) -> Proportion:
+    """The share of the images that the victim at `place` classifies right."""
+    return accuracy(torch.from_numpy(arrays[f"prediction_{place}"] == arrays["label"]))
+
+
+def accuracy_line(name: str, points: Iterable[tuple[float, Proportion]]) -> Line:
+    """Accuracy in percent with its interval."""
+    return Line.of(name, list(points), percent=True)
+
+
+def clean_accuracy(sample: Sample, found: Found, model: str, victims: Sequence[str]) -> list[Proportion]:
+    """Accuracy of each victim on the untouched images."""
+    arrays = found.joined(predictions(sample, model, victims))
+    return [correct(arrays, place) for place in range(len(victims))]
+
+
+def victims(qualities: str) -> list[str]:
+    """The plain network, then one behind JPEG of each quality, the best first."""
+    return [PLAIN, *(f"jpeg:quality={quality}" for quality in reversed(numbers(qualities, "qualities", int)))]
+
+
+def victim_name(victim: str) -> str:
+    """'no JPEG', 'quality 50'."""
+    return f"quality {victim.rpartition('=')[2]}" if victim else "no JPEG"
+
+
+def radii(text: str, sample: Sample) -> tuple[float, ...]:
+    """The radii above 0 that a setting names; 'auto' are those usual for the images."""
+    if text == "auto":
+        gray = sample.data.pixels.shape[3] == 1
+        return (0.05, 0.1, 0.15, 0.2, 0.25, 0.3) if gray else tuple(level / 255 for level in (1, 2, 4, 8, 16))
+    return tuple(value for value in numbers(text, "eps") if value > 0)
+
+
+def accuracy_chart(title: str, lines: tuple[Line, ...], x: str = "radius ε in linf (images in [0, 1])") -> Chart:
+    """Accuracy in percent from 0 to 100."""
+    return Chart(title=title, lines=lines, x=x, y="accuracy (%)", y_range=(0.0, 100.0))
+
+
+def with_eps(attack: str, eps: float) -> str:
+    """An attack's spec at a radius."""
+    return parse_attack(attack).replace(eps=eps).spec()
+
+
+def percent(share: Proportion) -> str:
+    """'93.1 %'; a dash of nothing."""
+    return f"{100 * share.value:.1f} %" if share.trials else "none"
+
+
+def told(what: str, seed: str | None, ours: Any, why: str = "") -> Compared:
+    """A row of the table 'seed, ours, why'."""
+    return Compared(what=what, seed=seed, ours=ours, why=why)
+
+
+def first(sample: Sample, count: int) -> Images:
+    """The first `count` images of the sample."""
+    return Images(
+        data=sample.images.data, split=sample.images.split, limit=sample.images.limit, seed=sample.images.seed,
+        begin=0, end=min(count, len(sample.data)),
+    )  # fmt: skip
+
+
+def label_names(sample: Sample) -> Sequence[str]:
+    """The names of the classes, or their numbers."""
+    return sample.data.class_names or [str(label) for label in range(sample.data.num_classes)]
+
+
+def _count(block: Images) -> int:
+    return (block.end or 0) - block.begin

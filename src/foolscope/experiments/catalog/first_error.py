@@ -1,0 +1,170 @@
+"""Figures 13 and 14 of the report: the smallest step along the gradient that changes the answer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from foolscope.attacks.losses import cross_entropy
+from foolscope.experiments.catalog.common import label_names, told
+from foolscope.experiments.experiment import Experiment, Found, Images, Sample, Scene, Work, networks, numbers
+from foolscope.experiments.findings import Chart, Figure, Findings, Line, Picture, Pictures, Table, Value
+from foolscope.measure import accuracy
+from foolscope.norms import NORMS
+from foolscope.spec import parameter
+
+_METHODS = {"fgsm": "linf", "fgm": "l2"}
+
+
+def first_errors(scene: Scene) -> dict[str, Tensor]:
+    """Kind `first-error`: the answer at every step along FGSM's and FGM's direction.
+
+    `predictions_METHOD` (N, S + 1) are those at each of S + 1 radii from 0 on; `images_METHOD` (S + 1, C, H, W) are
+    those of the first image, where it is asked for.
+    """
+    images, labels, engine = scene.data.images, scene.data.labels, scene.engine()
+    slopes = engine.gradients(images, lambda logits, rows: cross_entropy(logits, labels[rows])).images
+    found: dict[str, Tensor] = {"label": labels}
+    for method, norm in _METHODS.items():
+        direction = NORMS[norm].steepest(slopes)
+        radii = torch.linspace(0, scene.options[method], scene.options["steps"] + 1).tolist()
+        moved = [(images + eps * direction).clamp_(0, 1) for eps in radii]
+        found[f"predictions_{method}"] = torch.stack([engine.predict(image) for image in moved], 1)
+        if scene.options["shown"]:
+            found[f"images_{method}"] = torch.stack([image[0] for image in moved])
+    return found
+
+
+KINDS = {"first-error": first_errors}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstError(Experiment):
+    """The smallest epsilon at which the prediction changes along FGSM's and FGM's direction, step by step.
+
+    The seed: Fig. 13 and 14 follow the first training image of CIFAR-10 on LeNet until it is misclassified, by FGSM
+    and by FGM; FGSM, whose every pixel changes as much as it may, needs a smaller epsilon.
+
+    Differences: our networks for CIFAR-10 are others, since LeNet takes gray images. Beside that one image, the
+    radii of many are shown as a distribution. A prediction can turn back at a larger radius, which a search for the
+    first error does not show: the table has the share of images that do.
+    """
+
+    name: ClassVar[str] = "first-error"
+    figure: ClassVar[str] = "Fig. 13, 14"
+    summary: ClassVar[str] = "the smallest epsilon that changes the prediction, FGSM and FGM, step by step"
+    on: ClassVar[tuple[str, ...]] = ("cifar10", "mnist", "digits")
+    split: ClassVar[str] = "train"
+    usual: ClassVar[int | None] = 500
+
+    steps: int = parameter(60, "radii along the direction", low=2, high=1000)
+    fgsm: str = parameter("auto", "largest radius of FGSM; auto: 0.3 for gray images, 16/255 for color")
+    fgm: str = parameter("auto", "largest radius of FGM; auto: 6 for gray images, 2 for color")
+    shown: int = parameter(6, "steps shown of the one image", low=2, high=12)
+    models: str = parameter("auto", "networks, joined by '|'; auto: those of the report with shipped weights")
+
+    def cells(self, sample: Sample) -> list[Work]:
+        works = []
+        for model in networks(self.models, sample.data):
+            works += [self._one(sample, model), *self._many(sample, model)]
+        return works
+
+    def _one(self, sample: Sample, model: str) -> Work:
+        """The first image of the split, whatever the sample."""
+        return self._work(Images(data=sample.name, split=self.split, end=1), sample, model, shown=True)
+
+    def _many(self, sample: Sample, model: str) -> list[Work]:
+        return [self._work(block, sample, model, shown=False) for block in sample.blocks()]
+
+    def _work(self, images: Images, sample: Sample, model: str, *, shown: bool) -> Work:
+        options = {"steps": self.steps, "shown": shown, **self._largest(sample)}
+        cost = 2.0 * (self.steps + 2) * ((images.end or 1) - images.begin)
+        return Work(kind="first-error", images=images, model=model, options=options, cost=cost)
+
+    def _largest(self, sample: Sample) -> dict[str, float]:
+        gray = sample.data.pixels.shape[3] == 1
+        usual = {"fgsm": 0.3 if gray else 16 / 255, "fgm": 6.0 if gray else 2.0}
+        given = {"fgsm": self.fgsm, "fgm": self.fgm}
+        return {m: usual[m] if text == "auto" else max(numbers(text, m)) for m, text in given.items()}
+
+    def show(self, sample: Sample, found: Found) -> Findings:
+        names = label_names(sample)
+        figures, sentences, compared = [], [], []
+        charts: list[Chart] = []
+        rows: list[tuple[Value, ...]] = []
+        for model in networks(self.models, sample.data):
+            one = found[self._one(sample, model)]
+            many = found.joined(self._many(sample, model))
+            pictures = []
+            for method, largest in self._largest(sample).items():
+                answers = one[f"predictions_{method}"][0]
+                radii = torch.linspace(0, largest, self.steps + 1).tolist()
+                first = _first(torch.from_numpy(answers)[None])[0]
+                shown = _spread(self.steps, int(first) if math.isfinite(first) else self.steps, self.shown)
+                told_steps = "; ".join(f"{radii[s]:.3g}: {names[answers[s]]}" for s in shown)
+                row = tuple(Picture(one[f"images_{method}"][s]) for s in shown)
+                pictures.append((f"{method}, radius and answer: {told_steps}", row))
+                predictions = torch.from_numpy(many[f"predictions_{method}"])
+                right = predictions[:, 0] == torch.from_numpy(many["label"])
+                steps = _first(predictions[right])
+                shares = [100 * float((steps <= s).double().mean()) for s in range(self.steps + 1)]
+                norm = _METHODS[method]
+                charts.append(
+                    Chart(
+                        title=f"{model}, {method}", lines=(Line(method, radii, shares),), x=f"radius in {norm}",
+                        y="images that have erred (%)", y_range=(0.0, 100.0),
+                    )
+                )  # fmt: skip
+                middle = steps.median().item() if len(steps) else math.inf
+                median = radii[int(middle)] if math.isfinite(middle) else None
+                last = predictions[right][:, -1] == predictions[right][:, 0]
+                back = accuracy(last & steps.isfinite())
+                radius = radii[int(first)] if math.isfinite(first) else None
+                rows.append((f"{model}, {method} ({norm})", radius, median, accuracy(steps.isfinite()), back))
+                where = f"at {radius:.3g}" if radius is not None else f"not up to {largest:.3g}"
+                sentences.append(
+                    f"{model}, {method}: the first training image errs {where} in {norm}; "
+                    + (
+                        f"half of the images err by {median:.3g}."
+                        if median is not None
+                        else "fewer than half of the images err."
+                    )
+                )
+                compared.append(told(f"{model}, {method}: first error of the first image, {norm}", None, radius))
+            columns = tuple(f"step {n + 1}" for n in range(len(pictures[0][1])))
+            figures.append(
+                Figure(
+                    name=f"steps-{model.partition(':')[0]}",
+                    caption=f"{model}: the first training image along each direction, with radius and answer above "
+                    "each "
+                    "row, up to the first error and the largest radius.",
+                    content=Pictures(columns=columns, rows=tuple(pictures)),
+                )
+            )
+        figures.append(
+            Figure(
+                name="first-errors",
+                caption="The share of the images that have erred at least once up to each radius, of those classified "
+                "right untouched.", content=tuple(charts),
+            )
+        )  # fmt: skip
+        columns = ("network, method", "first image", "median", "err at all", "right again at the end")
+        table = Table(name="first-errors", caption="Radius of the first error", columns=columns, rows=tuple(rows))
+        return Findings(told=tuple(sentences), figures=tuple(figures), tables=(table,), compared=tuple(compared))
+
+
+def _first(predictions: Tensor) -> Tensor:
+    """The first step (N,) at which the answer (N, S + 1) is not that of step 0; infinite where there is none."""
+    changed = predictions != predictions[:, :1]
+    steps = changed.int().argmax(1).double()
+    return torch.where(changed.any(1), steps, torch.inf)
+
+
+def _spread(steps: int, first: int, shown: int) -> list[int]:
+    """Steps to show: 0, some up to the one before the first error, the error itself, and the last."""
+    before = [round(n * max(0, first - 1) / max(1, shown - 3)) for n in range(shown - 2)]
+    return [*before, first, steps]

@@ -1,0 +1,106 @@
+"""`foolscope experiments`, `run` and `report`."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from foolscope.experiments.catalog import EXPERIMENTS
+from tests.cli.running import Program
+
+ASKED = ("run", "jpeg-levels", "--data", "digits", "--limit", 3, "--set", "qualities=10,90", "--set", "shown=1")
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("FOOLSCOPE_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    yield
+
+
+@pytest.fixture
+def program(capsys: pytest.CaptureFixture[str]) -> Program:
+    return Program(capsys)
+
+
+def test_the_catalog_is_listed(program: Program) -> None:
+    outcome = program("experiments")
+    assert outcome.code == 0
+    for name in EXPERIMENTS:
+        assert f"  {name} " in outcome.out
+    assert [record["name"] for record in program("experiments", "--json").json["experiments"]] == list(EXPERIMENTS)
+
+
+def test_one_experiment_is_shown(program: Program) -> None:
+    outcome = program("experiments", "jpeg-epsilon")
+    assert "seed: Fig. 11. Fig. 11 shows of MNIST that JPEG restores" in outcome.out
+    assert "differences: the attack is oblivious here as there" in outcome.out
+    assert "10,30,50,75,90" in outcome.out
+    record = program("experiments", "jpeg-epsilon", "--json").json
+    assert {setting["name"] for setting in record["settings"]} == {"eps", "qualities", "models"}
+
+
+def test_a_run_writes_its_folder_and_goes_on(program: Program, tmp_path: Path) -> None:
+    dry = program(*ASKED, "--dry-run")
+    assert dry.out.splitlines()[0] == "0 of 1 cells done, 1 to do"
+    assert "unknown: cells of this kind were never computed here" in dry.out
+    assert not (tmp_path / "foolscope-runs").exists()
+    first = program(*ASKED)
+    assert first.code == 0
+    assert "jpeg-levels on digits (3 of 500 images): a preview" in first.out
+    assert "From quality 90 to 10 the PSNR falls" in first.out
+    assert "1 cells computed, 0 from the store" in first.err
+    folder = tmp_path / "foolscope-runs" / "jpeg-levels-digits-preview"
+    assert f"Report: {folder / 'report.html'}" in first.err
+    assert {path.name for path in (folder / "figures").iterdir()} == {
+        "levels.svg", "levels.png", "size-and-psnr.svg", "size-and-psnr.png",
+    }  # fmt: skip
+    with (folder / "data" / "table-levels.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["quality"] for row in rows] == ["10", "90"]
+    assert float(rows[0]["bytes low"]) <= float(rows[0]["bytes"]) <= float(rows[0]["bytes high"])
+    assert program(*ASKED, "--dry-run", "--json").json["to_do"] == 0
+    again = program(*ASKED, "--json")
+    assert "0 cells computed, 1 from the store" in again.err
+    assert again.json == json.loads((folder / "run.json").read_text())
+    assert again.json["about"]["command"] == (
+        "foolscope run jpeg-levels --data digits --set qualities=10,90 --set shown=1 --limit 3"
+    )
+
+
+def test_a_report_is_drawn_again_from_the_store(program: Program, tmp_path: Path) -> None:
+    program(*ASKED, "--out", "here")
+    page = (tmp_path / "here" / "report.html").read_bytes()
+    (tmp_path / "here" / "report.html").unlink()
+    assert program("report", "here").code == 0
+    assert (tmp_path / "here" / "report.html").read_bytes() == page
+    for cell in (tmp_path / "home" / "store").glob("??/*"):
+        cell.rename(tmp_path / cell.name)
+    assert "a cell of kind jpeg-levels is not in the store" in program.fails("report", "here")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "jpeg-level"), "unknown experiment 'jpeg-level'. Did you mean jpeg-levels"),
+        (("experiments", "nothing-like-it"), "'foolscope experiments' lists all."),
+        (("run", "jpeg-levels", "--data", "digits", "--set", "quality=3"), "Did you mean qualities?"),
+        (("run", "jpeg-levels", "--data", "digits", "--set", "qualities"), "is not KEY=VALUE, as in eps=0.1,0.2."),
+        (("run", "jpeg-epsilon", "--data", "digits", "--set", "eps=much"), "eps: 'much' is not a number or a fraction"),
+        (("run", "jpeg-levels", "--data", "digit"), "unknown data set 'digit'. Did you mean digits?"),
+        ((*ASKED, "--jobs", "many"), "--jobs: 'many' is neither a number of processes nor ray or ray:ADDRESS."),
+        (("report", "nowhere"), "nowhere holds no run: 'foolscope run NAME --out nowhere' makes one."),
+    ],
+)
+def test_what_cannot_be_asked_is_one_line(program: Program, arguments: tuple[object, ...], message: str) -> None:
+    assert message in program.fails(*arguments)
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_work(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "is a file, not a folder: name another --out" in program.fails(*ASKED, "--out", "file")
+    assert not (tmp_path / "home" / "store").exists()

@@ -1,0 +1,189 @@
+"""The catalog: every experiment runs on embedded digits, tells what the seed showed, and draws from the store."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from foolscope.data import load_data
+from foolscope.errors import InputError
+from foolscope.experiments.catalog import EXPERIMENTS
+from foolscope.experiments.catalog.first_error import _first, _spread
+from foolscope.experiments.catalog.noise_spectrum import _WHITE
+from foolscope.experiments.experiment import networks
+from foolscope.experiments.findings import Pictures
+from foolscope.experiments.running import RunResult, run, run_planned
+from foolscope.experiments.store import Store
+from foolscope.report.gallery import write_run
+from foolscope.spec import describe_parameters
+
+SMALL = {
+    "targeted-grid": (4, {"attack": "cw:searches=2,steps=30"}),
+    "attack-noise": (4, {}),
+    "jpeg-levels": (4, {"qualities": "10,90", "shown": "1"}),
+    "jpeg-carlini-wagner": (6, {"kappa": "0,5", "qualities": "10,50", "attack": "cw:searches=2,steps=20"}),
+    "jpeg-epsilon": (16, {"eps": "0.05,0.2", "qualities": "10,90"}),
+    "jpeg-accuracy": (16, {"eps": "0.05", "qualities": "10,90"}),
+    "adaptive-jpeg": (16, {"eps": "0.05", "qualities": "10", "attack": "bim:steps=3"}),
+    "transfer-function": (4, {"layers": "2", "resolution": "5"}),
+    "transfer-function-jpeg": (4, {"qualities": "5,100", "resolution": "5"}),
+    "fourier-heatmap": (2, {}),
+    "noise-spectrum": (8, {"attacks": "fgsm:eps=0.15;fgm:eps=2"}),
+    "saliency": (12, {"attack": "fgsm:eps=0.3", "shown": "2"}),
+    "first-error": (8, {"steps": "10"}),
+    "overfitting": (8, {"epochs": "1,2", "eps": "0.1", "seeds": "0,1", "train_images": "64", "attacks": "fgsm"}),
+    "overparameterization": (
+        8,
+        {"extra": "0,10", "eps": "0.1", "seeds": "0", "epochs": "1", "train_images": "64", "attacks": "fgsm"},
+    ),
+    "leaderboard": (12, {"attacks": "fgsm;pgd:steps=3"}),
+}
+"""For each experiment a limit and settings with which it takes moments."""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("catalog") / "store")
+
+
+def small(name: str, store: Store) -> RunResult:
+    limit, settings = SMALL.get(name, (16, {}))
+    return run(name, "digits", limit=limit, settings=settings, store=store, jobs=1)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_it_runs_draws_and_repeats(name: str, store: Store, tmp_path: Path) -> None:
+    first = small(name, store)
+    again = small(name, store)
+    assert first.computed + first.reused > 0
+    assert again.computed == 0
+    assert again.findings.told == first.findings.told
+    assert first.findings.told
+    page = write_run(first, tmp_path)
+    text = page.read_text()
+    told = first.experiment.told()
+    assert "What the seed showed" in text
+    assert told["seed"].split(".")[0][:20].replace("'", "&#x27;") in text
+    written = json.loads((tmp_path / "run.json").read_text())
+    assert written["asked"]["name"] == name
+    assert written["about"]["data"]["preview"]
+    for figure in first.findings.figures:
+        for kind in ("svg", "png"):
+            assert (tmp_path / "figures" / f"{figure.name}.{kind}").stat().st_size > 500
+        assert (tmp_path / "data" / f"{figure.name}.csv").is_file() != isinstance(figure.content, Pictures)
+    for animation in first.findings.animations:
+        assert (tmp_path / "figures" / f"{animation.name}.gif").read_bytes()[:6] == b"GIF89a"
+    for table in first.findings.tables:
+        found = pq.read_table(tmp_path / "data" / f"table-{table.name}.parquet")
+        assert found.num_rows == len(table.rows)
+        assert found.column_names[0] == table.columns[0]
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_it_tells_what_the_seed_showed(name: str) -> None:
+    kind = EXPERIMENTS[name]
+    told = kind.told()
+    assert all(told[key] for key in ("what", "seed", "differences"))
+    assert kind.figure
+    assert kind.summary
+    assert "digits" in kind.on
+    assert all(parameter["help"] for parameter in describe_parameters(kind))
+
+
+def test_accuracy_is_that_of_the_attack_itself(store: Store) -> None:
+    """jpeg-epsilon's numbers, by hand."""
+    from foolscope import defended, load_model
+    from foolscope.attacks import FGSM, Untargeted
+    from foolscope.models.engine import Engine
+
+    result = small("jpeg-epsilon", store)
+    data = load_data("digits", limit=16)
+    model = load_model("lenet", data.task)
+    attacked = FGSM(eps=0.2)(model, data.images, Untargeted(data.labels))
+    plain = float((attacked.predictions == data.labels).double().mean())
+    behind = Engine(defended(model, "jpeg:quality=10")).predict(attacked.images)
+    rows = {str(row[0]): row[1] for row in result.findings.tables[0].rows}
+    assert rows["lenet, no JPEG, ε 0.2"].value == plain  # type: ignore[union-attr]
+    assert rows["lenet, quality 10, ε 0.2"].value == float((behind == data.labels).double().mean())  # type: ignore[union-attr]
+
+
+def test_experiments_share_cells(tmp_path: Path) -> None:
+    """jpeg-accuracy asks for what jpeg-epsilon has attacked: nothing is computed twice."""
+    settings = {"eps": "0.1", "qualities": "10,90"}
+    first, second = (
+        run(name, "digits", settings=settings, limit=8, store=Store(tmp_path), jobs=1)
+        for name in ("jpeg-epsilon", "jpeg-accuracy")
+    )
+    assert (first.computed, second.computed, second.reused) == (2, 0, 2)
+
+
+def test_table_1_has_eleven_layers_in_its_row_of_ten(store: Store) -> None:
+    result = small("overparameterization", store)
+    (plain, ten) = result.findings.compared
+    assert (plain.seed, plain.ours, plain.why) == ("61,706", 61_706, "")
+    assert (ten.seed, ten.ours) == ("743,106", 677_314)
+    assert ten.why == "the report's row is that of 11 layers; 10 are 677,314"
+
+
+def test_a_training_is_a_cell_that_its_attacks_need(store: Store) -> None:
+    """The weights in the store are those that training by hand gives, and the accuracy is theirs."""
+    from foolscope import load_model
+    from foolscope.experiments.running import Asked, plan
+    from foolscope.models.engine import Engine
+    from foolscope.models.training import Recipe, train
+
+    limit, settings = SMALL["overparameterization"]
+    planned = plan(Asked(name="overparameterization", data="digits", settings=settings, limit=limit), store=store)
+    run_planned(planned, jobs=1)
+    training = next(work for work in planned.works if work.kind == "training")
+    cell = store.load(planned.library.spec(training))
+    assert cell is not None
+    data = load_data("digits", "train", limit=64)
+    network = load_model(training.model or "", data.task)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    train(network, data.pixels, data.labels, Recipe(**training.options["recipe"]), seed=0)
+    torch.set_num_threads(threads)
+    for name, value in network.state_dict().items():
+        assert np.array_equal(cell.arrays[f"weight {name}"], value.numpy())
+    attacked = next(work for work in planned.works if work.kind == "predict" and work.needs == (training,))
+    found = store.load(planned.library.spec(attacked))
+    assert found is not None
+    test = load_data("digits", limit=limit)
+    assert found.arrays["prediction_0"].tolist() == Engine(network).predict(test.images).tolist()
+
+
+def test_class_counts_are_exact(store: Store) -> None:
+    counts = load_data("digits", "train").labels.bincount().tolist()
+    rows = {row[0]: row[1] for row in small("dataset-overview", store).findings.tables[0].rows}
+    assert [rows[f"train: {digit}"] for digit in range(10)] == counts
+
+
+def test_the_first_error_is_the_first_change() -> None:
+    answers = torch.tensor([[1, 1, 2, 1], [3, 3, 3, 3], [0, 1, 1, 0]])
+    assert _first(answers).tolist() == [2, math.inf, 1]
+    assert _spread(60, 30, 6) == [0, 10, 19, 29, 30, 60]
+
+
+def test_white_noise_has_its_mean_frequency() -> None:
+    """By sampling the square on a fine grid."""
+    axis = (np.arange(1000) + 0.5) / 1000 - 0.5
+    assert np.hypot(axis[:, None], axis).mean() == pytest.approx(_WHITE, abs=1e-3)
+
+
+def test_networks_are_asked_for_where_none_is_known() -> None:
+    data = load_data("photos", limit=1)
+    assert networks("a | b", data) == ["a", "b"]
+    with pytest.raises(InputError, match=r"no networks are known for photos .* name some by --set models="):
+        networks("auto", data)
+
+
+def test_an_unknown_class_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="target must be below the 10 classes, got 10"):
+        run("attack-noise", "digits", settings={"target": "10"}, store=Store(tmp_path))
