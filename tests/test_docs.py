@@ -54,7 +54,7 @@ def test_every_registered_name_has_its_section(page: str, name: str) -> None:
 
 
 def test_a_parameter_by_hand() -> None:
-    row = "| `eps` | number | `8/255` | from 0 | radius in `norm` |"
+    row = "| `eps` | number | `8/255` | from 0 to 1e+06 | radius in `norm` |"
     assert row in section(PAGES["attacks.md"], "`pgd`").splitlines()
     quality = "| `quality` | whole number | `75` | from 1 to 100 | JPEG quality: 1 removes most, 100 least |"
     assert quality in section(PAGES["defenses.md"], "`jpeg`").splitlines()

@@ -142,7 +142,7 @@ def test_dependencies_are_those_that_the_code_imports() -> None:
     owners = packages_distributions()
     used = {_normal(owners.get(name, [name])[0]) for name in names - {"foolscope"} - sys.stdlib_module_names}
     core = _names(PROJECT["dependencies"])
-    optional = {name for extra in ("timm", "onnx") for name in _names(PROJECT["optional-dependencies"][extra])}
+    optional = {name for extra in ("timm", "onnx", "ray") for name in _names(PROJECT["optional-dependencies"][extra])}
     assert core <= used
     assert used <= core | optional
 

@@ -53,7 +53,7 @@ class Dense(nn.Module):
 
 @pytest.fixture
 def module(program: Program) -> None:
-    Path("nets.py").write_text(BLACK_BOX)
+    Path("explained.py").write_text(BLACK_BOX)
 
 
 def run(program: Program, *arguments: object) -> Outcome:
@@ -140,7 +140,7 @@ def test_methods_are_listed(program: Program) -> None:
 
 
 def test_a_black_box_has_its_frequencies_explained(program: Program, module: None) -> None:
-    asked = ("digits", "--model", "py:nets:Box", *SMALL)
+    asked = ("digits", "--model", "py:explained:Box", *SMALL)
     told = run(program, *asked, "--method", "transfer-function,heatmap,jpeg", "--json").json
     assert list(told["methods"]) == ["transfer-function", "heatmap", "jpeg"]
     message = program.fails("explain", *asked, "--method", "bands,saliency")
@@ -182,8 +182,8 @@ def test_a_black_box_has_its_frequencies_explained(program: Program, module: Non
          "red: direction must be gray."),
         (["digits", "--model", "lenet", "--attack", "pgd:eps=0", "--limit", "3"], "pgd:eps=0 changed no image, of 3 "
          "with 3 classified right: only those are attacked."),
-        (["digits", "--model", "py:nets:Dense", "--method", "grad-cam"], "Dense has no convolution with more than one "
-         "position: name a layer (layer=) and how its answer becomes (N, C, H, W) (reshape=); "
+        (["digits", "--model", "py:explained:Dense", "--method", "grad-cam"], "Dense has no convolution with more than "
+         "one position: name a layer (layer=) and how its answer becomes (N, C, H, W) (reshape=); "
          "fs.explain.layer_names(model) lists the layers."),
     ],
 )  # fmt: skip

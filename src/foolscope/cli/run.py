@@ -60,6 +60,7 @@ def run(
         task = shown.add_task("preparing", total=None)
 
         def watch(progress: RunProgress) -> None:
+            console.check_interrupt()
             label = f"{progress.label} ({progress.done} of {progress.cells})"
             shown.update(task, description=label, completed=progress.passes, total=progress.total_passes)
 
@@ -77,13 +78,17 @@ def run(
 def report(
     folder: Annotated[Path, typer.Argument(metavar="RUNDIR", help="Folder that 'foolscope run' has written.")],
     offline: Offline = False,
+    json: Json = False,
 ) -> None:
     """Draw the page of a finished run again, from the store alone."""
     from foolscope.experiments.running import plan, read_asked, shown
-    from foolscope.report.gallery import write_run
+    from foolscope.report.gallery import run_json, write_run
 
     console.log_to_stderr()
-    page = write_run(shown(plan(read_asked(folder), offline=offline)), folder)
+    result = shown(plan(read_asked(folder), offline=offline))
+    page = write_run(result, folder)
+    if json:
+        console.print_json(run_json(result))
     console.say(f"Report: {page.resolve()}")
 
 
