@@ -111,7 +111,7 @@ def test_the_rule(
         then = time.time() - 86400 * (days if path == part / touched else 365)
         os.utime(path, (then, then))
     if lock == "held":
-        assert files._take(held)
+        assert files.try_lock(held)
     if lock == "none":
         monkeypatch.setattr(files, "fcntl", None)
     files.write_bytes(tmp_path / "result", b"")
@@ -147,7 +147,7 @@ def test_a_sweep_between_making_a_part_and_locking_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     """The other process is played by what happens inside `mkdtemp` and `flock`, the first time."""
-    mkdtemp, take = tempfile.mkdtemp, files._take
+    mkdtemp, take = tempfile.mkdtemp, files.try_lock
     swept: list[str] = []
 
     def made(**options: Any) -> str:
@@ -165,7 +165,7 @@ def test_a_sweep_between_making_a_part_and_locking_it(
         return moment == "before the lock"
 
     monkeypatch.setattr(tempfile, "mkdtemp", made)
-    monkeypatch.setattr(files, "_take", taken)
+    monkeypatch.setattr(files, "try_lock", taken)
     with files.unfinished(tmp_path) as part:
         assert len(swept) == 1
         assert str(part) != swept[0]

@@ -133,12 +133,17 @@ def _begin(folder: Path) -> tuple[Path, IO[bytes]]:
         part = Path(tempfile.mkdtemp(prefix=f"{_PART}-", dir=folder))
         with suppress(FileNotFoundError):  # a sweep came before the lock
             lock = (part / _LOCK).open("xb")
-            if _take(lock) is not False and (part / _LOCK).exists():
+            if try_lock(lock) is not False and (part / _LOCK).exists():
                 return part, lock
             lock.close()
 
 
-def _take(lock: IO[bytes]) -> bool | None:
+def has_locks() -> bool:
+    """Whether the system has locks of files that end with the process."""
+    return fcntl is not None
+
+
+def try_lock(lock: IO[bytes]) -> bool | None:
     """Try to lock a file: True, or False where another has it locked, or None where there are no such locks."""
     if fcntl is None:
         return None
@@ -165,7 +170,7 @@ def _remove_orphan(part: Path) -> None:
         part.rmdir()
         return
     with lock:  # held until all is gone, or a process that is about to take its new part's lock would not notice
-        free, ours = _take(lock), part.name.rpartition("-")[0] == _PART
+        free, ours = try_lock(lock), part.name.rpartition("-")[0] == _PART
         if (free and ours) or (free is not False and _idle_seconds(part) > _DAY):
             shutil.rmtree(part, ignore_errors=True)
 

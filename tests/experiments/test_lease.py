@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from foolscope import files
 from foolscope.errors import StorageError
 from foolscope.experiments import lease
 from foolscope.experiments.lease import STALE, Leases
@@ -115,7 +116,7 @@ def test_the_holder_touches_its_leases(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_without_locks_the_touch_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on Windows, and on network file systems that know no locks."""
-    monkeypatch.setattr(lease, "fcntl", None)
+    monkeypatch.setattr(files, "fcntl", None)
     with Leases(tmp_path) as first, Leases(tmp_path) as second:
         assert first.take("cell")
         assert not second.take("cell")

@@ -16,6 +16,7 @@ from PIL import Image
 from foolscope import explain
 from foolscope.data import ImageSet
 from foolscope.defenses import defended
+from foolscope.experiments.findings import Line
 from foolscope.images import to_uint8
 from foolscope.measure import Proportion
 from foolscope.report.explain import TERMS, explanation_json, explanation_page
@@ -23,7 +24,7 @@ from foolscope.report.explain_bands import heatmap_part
 from foolscope.report.explain_figures import Chart, png_file, svg_file
 from foolscope.report.explain_frequency import jacobian_part, jpeg_part, spectrum_part, transfer_part
 from foolscope.report.explain_maps import Maps, maps_part, stability_part
-from foolscope.report.explain_panels import Curves, Dots, Line, Panels, Plane
+from foolscope.report.explain_panels import Curves, Dots, Panels, Plane
 from foolscope.report.explain_parts import Part, Subject, as_json
 from foolscope.report.explain_pictures import (
     image_picture,

@@ -80,9 +80,8 @@ class APGD(Attack):
         return self.steps * self.restarts * (self.targets if self.loss == _TARGETED else 1)
 
     def _perturb(self, block: Block) -> Tensor:
-        logits = block.queries.logits(block.images, block.rows)
+        logits = block.look()
         check_classes(logits, self.name, block.queries.engine.info.name)
-        block.already |= block.goal.reached(logits)
         found, standing = block.images.clone(), (~block.already).nonzero()[:, 0]
         climbs = self._climbs(block, logits) * self.restarts
         for number, climb in enumerate(climbs):

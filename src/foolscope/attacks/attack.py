@@ -93,6 +93,12 @@ class Block:
     report: Callable[[int, int, int, int, float], None]
     """(step, steps, active, succeeded, objective)"""
 
+    def look(self) -> Tensor:
+        """The logits (N, K) of the untouched images; those that reach the goal are marked as `already` there."""
+        logits = self.queries.logits(self.images, self.rows)
+        self.already |= self.goal.reached(logits)
+        return logits
+
     def confirmed(self, images: Tensor, places: Tensor) -> Tensor:
         """Which of `images` reach the goal for sure (N,): in full precision and, with `quantize`, on the 8-bit grid.
 

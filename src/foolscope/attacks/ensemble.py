@@ -63,9 +63,8 @@ class Ensemble(Attack):
         return sum(member.passes for member in self.members)
 
     def _perturb(self, block: Block) -> Tensor:
-        logits = block.queries.logits(block.images, block.rows)
+        logits = block.look()
         check_classes(logits, self.name, block.queries.engine.info.name)
-        block.already |= block.goal.reached(logits)
         found, standing = block.images.clone(), (~block.already).nonzero()[:, 0]
         streams, done = block.streams[standing], 0
         for number, member in enumerate(self.members):

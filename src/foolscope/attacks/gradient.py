@@ -153,7 +153,7 @@ def climb(block: Block, ascent: Ascent) -> Tensor:
     found = block.images.clone()
     standing = torch.arange(len(found), device=found.device)
     if not _looks_first(block, ascent):
-        block.already |= block.goal.reached(block.queries.logits(block.images, block.rows))
+        block.look()
         standing = (~block.already).nonzero()[:, 0]
     for restart in range(ascent.restarts):
         if len(standing) == 0:

@@ -87,9 +87,8 @@ class MinimumNormAttack(Attack):
         """Offer images to `nearest`; tell it where images were left that nothing was found for."""
 
     def _perturb(self, block: Block) -> Tensor:
-        logits = block.queries.logits(block.images, block.rows)
+        logits = block.look()
         check_classes(logits, self.name, block.queries.engine.info.name)
-        block.already |= block.goal.reached(logits)
         nearest = Nearest(block, self.norm, logits, self._confidence())
         if not block.already.all():
             self._search(nearest)

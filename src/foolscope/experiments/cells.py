@@ -106,6 +106,11 @@ def _clean_cell(subject: Subject, block: ImageSet, victims: tuple[str, ...]) -> 
     return {name: value.numpy() for name, value in arrays.items()}
 
 
+def to_the_end(attack: Attack) -> Attack:
+    """The attack without images that leave it early."""
+    return attack.replace(early_stop=False) if hasattr(attack, "early_stop") else attack
+
+
 def _settings(attack: Attack) -> dict[str, Any]:
     """The attack's parameters, without those at their default that stored results did not know yet."""
     usual = {field.name: field.default for field in fields(attack)}
@@ -131,9 +136,7 @@ class AttackJob:
     @property
     def executed(self) -> Attack:
         """The attack as it is run."""
-        if (self.victims != (self.source,) or self.eot > 1) and hasattr(self.attack, "early_stop"):
-            return self.attack.replace(early_stop=False)
-        return self.attack
+        return to_the_end(self.attack) if self.victims != (self.source,) or self.eot > 1 else self.attack
 
     def spec(self, subject: Subject, block: ImageSet, keeps_samples: bool) -> dict[str, Any]:
         """What decides the cell."""

@@ -18,14 +18,17 @@ from foolscope.measure import Mean, Proportion
 
 @dataclass(frozen=True)
 class Line:
-    """A curve: points, and the interval of each where there is one.  A reference is what others are compared with."""
+    """A curve: points, and the interval of each where there is one; what is not finite is not drawn.
+
+    A reference is what others are compared with.
+    """
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
     low: Sequence[float] | None = None
     high: Sequence[float] | None = None
-    is_reference: bool = False
+    is_reference: bool = field(default=False, kw_only=True)
 
     @classmethod
     def of(cls, name: str, points: Sequence[tuple[float, Proportion | Mean]], *, percent: bool = False) -> Line:

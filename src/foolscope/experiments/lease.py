@@ -18,12 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from foolscope.files import storage_error
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from foolscope.files import has_locks, storage_error, try_lock
 
 BEAT = 5.0
 """Seconds between two touches of the leases that a process holds."""
@@ -86,7 +81,7 @@ class Leases:
         """The locked file of a lease that is free or given up, with our name in it; None of one that is held."""
         while True:
             file = path.open("a+b")
-            locked = _lock(file)
+            locked = try_lock(file)
             if not locked and locked is not None:
                 file.close()
                 return None
@@ -108,7 +103,7 @@ class Leases:
             machine = json.loads(file.read())["machine"]
         except (ValueError, KeyError, TypeError):  # new, or its holder was killed before it could write
             return False
-        if machine == _MACHINE and fcntl is not None:
+        if machine == _MACHINE and has_locks():
             return False
         return time.time() - os.fstat(file.fileno()).st_mtime < STALE
 
@@ -118,19 +113,6 @@ class Leases:
                 for file in self._held.values():
                     with suppress(OSError):
                         os.utime(file.fileno())
-
-
-def _lock(file: IO[bytes]) -> bool | None:
-    """Try to lock a file: True, False where another process has it locked, None where there are no such locks."""
-    if fcntl is None:
-        return None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # some network file systems
-        return None
-    return True
 
 
 def _is_at(file: IO[bytes], path: Path) -> bool:

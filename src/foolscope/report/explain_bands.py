@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from foolscope.experiments.findings import Line
 from foolscope.explain import BandAccuracy, FourierHeatMap, NoiseBand
 from foolscope.measure import Mean, Proportion
-from foolscope.report.explain_panels import Curves, Dots, Line, Panel, Panels, Plane
+from foolscope.report.explain_panels import Curves, Dots, Panel, Panels, Plane
 from foolscope.report.explain_parts import Measure, Part, Subject, as_json
 
 _FREQUENCY = "frequency (cycles per pixel)"

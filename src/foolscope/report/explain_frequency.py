@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from foolscope.experiments.findings import Line
 from foolscope.explain import NoiseSpectrum, Profile, TransferFunction
 from foolscope.explain.frequencies import Bins
 from foolscope.explain.spectrum import Spectrum
 from foolscope.report.explain_figures import Chart, gif_file
-from foolscope.report.explain_panels import Curves, Line, Panels, Plane
+from foolscope.report.explain_panels import Curves, Panels, Plane
 from foolscope.report.explain_parts import Measure, Part, Subject, as_json, line
 from foolscope.report.words import counted
 

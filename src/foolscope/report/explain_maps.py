@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from foolscope.experiments.findings import Line
 from foolscope.explain import Comparison, PixelCurve, RandomizedLayer, SalientEnergy, Stability
 from foolscope.measure import Mean, mean_interval
 from foolscope.report.explain_figures import MAGNITUDES, SIGNED
-from foolscope.report.explain_panels import Curves, Dots, Line, Panels
+from foolscope.report.explain_panels import Curves, Dots, Panels
 from foolscope.report.explain_parts import Measure, Part, Subject, as_json
 from foolscope.report.explain_pictures import (
     Picture,

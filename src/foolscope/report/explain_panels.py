@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foolscope.experiments.findings import Line
 from foolscope.report.explain_figures import MAGNITUDES, Canvas, Chart, Colors
 from foolscope.report.figures import TEXT
 
@@ -70,18 +71,6 @@ class Panels(Chart):
         columns = self._columns(width)
         rows = [self.panels[begin : begin + columns] for begin in range(0, len(self.panels), columns)]
         return [max(panel.height(width / columns) for panel in row) for row in rows]
-
-
-@dataclass(frozen=True)
-class Line:
-    """A curve: points, and its interval where there is one (values that are not finite are not drawn)."""
-
-    name: str
-    x: Sequence[float]
-    y: Sequence[float]
-    low: Sequence[float] | None = None
-    high: Sequence[float] | None = None
-    is_reference: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foolscope.data.imageset import ImageSet
+from foolscope.experiments.findings import Line
 from foolscope.explain import Profile
 from foolscope.measure import Mean, Proportion
 from foolscope.report.explain_figures import Chart
-from foolscope.report.explain_panels import Line
 from foolscope.report.export import proportion
 
 _DIGITS = 6

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from foolscope.experiments.findings import Bars, Chart, Figure, Line, Panel, Picture, Pictures, Plane
+from foolscope.experiments.findings import Bars, Chart, Figure, Panel, Picture, Pictures, Plane
 from foolscope.report import explain_panels as drawn
 from foolscope.report.explain_figures import Chart as Drawing
 from foolscope.report.explain_pictures import Picture as Pixels
@@ -38,13 +38,9 @@ def _panel(panel: Panel) -> drawn.Panel:
             y_range=panel.y_range,
         )  # fmt: skip
     return drawn.Curves(
-        title=panel.title, lines=tuple(_line(line) for line in panel.lines), x=panel.x, y=panel.y,
+        title=panel.title, lines=panel.lines, x=panel.x, y=panel.y,
         y_range=panel.y_range, log=panel.log, nyquist=panel.nyquist,
     )  # fmt: skip
-
-
-def _line(line: Line) -> drawn.Line:
-    return drawn.Line(line.name, line.x, line.y, line.low, line.high, is_reference=line.is_reference)
 
 
 def _pixels(picture: Picture | None) -> Pixels | None:

@@ -65,8 +65,7 @@ class AGV(Evolution, Attack):
         return 1 + min(self.queries, planned)
 
     def _perturb(self, block: Block) -> Tensor:
-        logits = block.queries.logits(block.images, block.rows)
-        block.already |= block.goal.reached(logits)
+        logits = block.look()
         hunt = _Hunt(self, block)
         hunt.report(block.goal.objective(cross_entropy, logits))
         hunt.run()

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from foolscope.experiments.catalog.common import (
-    PLAIN,
     accuracy_chart,
     accuracy_line,
     attacks,
@@ -20,6 +19,7 @@ from foolscope.experiments.catalog.common import (
     victims,
     with_eps,
 )
+from foolscope.experiments.cells import PLAIN
 from foolscope.experiments.experiment import Experiment, Found, Sample, Work, networks
 from foolscope.experiments.findings import Chart, Figure, Findings, Table
 from foolscope.measure import Proportion
@@ -32,9 +32,10 @@ class AdaptiveJpeg(Experiment):
 
     The seed: Fig. 11 and 17 test JPEG only against attacks on the plain network, and conclude that it defends.
 
-    Differences: the same attack, given JPEG's derivative (the real codec forwards, a smooth surrogate backwards), takes
-    most of what JPEG seemed to give: Athalye, Carlini and Wagner 2018 (arXiv 1802.00420) bring input transformations to
-    0 %. The lower of both curves is what the defense deserves. Iterated steps (BIM) show it more plainly than FGSM.
+    Differences: the same attack, whose gradients pass straight through JPEG (the real codec forwards, the identity
+    backwards), takes most of what JPEG seemed to give: Athalye, Carlini and Wagner 2018 (arXiv 1802.00420) bring input
+    transformations to 0 %. The lower of both curves is what the defense deserves at most. Iterated steps (BIM) show it
+    more plainly than FGSM.
     """
 
     name: ClassVar[str] = "adaptive-jpeg"

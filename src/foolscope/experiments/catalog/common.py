@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from foolscope.attacks import Untargeted, parse_attack
+from foolscope.experiments.cells import PLAIN, to_the_end
 from foolscope.experiments.experiment import Arrays, Found, Images, Sample, Scene, Work, numbers
 from foolscope.experiments.findings import Chart, Compared, Line
+from foolscope.experiments.grid import default_eps
 from foolscope.measure import Proportion, accuracy
 from foolscope.randomness import generator
-
-PLAIN = ""
-"""The network without a defense."""
 
 
 def clean(scene: Scene) -> dict[str, Tensor]:
@@ -36,8 +35,8 @@ def attacked(scene: Scene) -> dict[str, Tensor]:
     images, labels = scene.data.images, scene.data.labels
     source, victims = scene.options["source"], scene.options["victims"]
     attack = parse_attack(scene.options["attack"])
-    if victims != [source] and hasattr(attack, "early_stop"):
-        attack = attack.replace(early_stop=False)
+    if victims != [source]:
+        attack = to_the_end(attack)
     result = attack(scene.engine(source), images, Untargeted(labels), rng=generator(scene.options["seed"]))
     found = {
         "label": labels,
@@ -102,6 +101,12 @@ def accuracy_line(name: str, points: Iterable[tuple[float, Proportion]]) -> Line
     return Line.of(name, list(points), percent=True)
 
 
+def quality_line(name: str, victims: Sequence[str], shares: Sequence[Proportion]) -> Line:
+    """Accuracy against JPEG quality; the first of `victims` is the plain network, which has none."""
+    qualities = [float(victim.rpartition("=")[2]) for victim in victims[1:]]
+    return accuracy_line(name, sorted(zip(qualities, shares[1:], strict=True), key=lambda pair: pair[0]))
+
+
 def clean_accuracy(sample: Sample, found: Found, model: str, victims: Sequence[str]) -> list[Proportion]:
     """Accuracy of each victim on the untouched images."""
     arrays = found.joined(predictions(sample, model, victims))
@@ -121,8 +126,8 @@ def victim_name(victim: str) -> str:
 def radii(text: str, sample: Sample) -> tuple[float, ...]:
     """The radii above 0 that a setting names; 'auto' are those usual for the images."""
     if text == "auto":
-        gray = sample.data.pixels.shape[3] == 1
-        return (0.05, 0.1, 0.15, 0.2, 0.25, 0.3) if gray else tuple(level / 255 for level in (1, 2, 4, 8, 16))
+        _, height, width, channels = sample.data.pixels.shape
+        return default_eps("linf", (channels, height, width))
     return tuple(value for value in numbers(text, "eps") if value > 0)
 
 

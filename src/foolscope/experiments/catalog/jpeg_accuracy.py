@@ -7,12 +7,12 @@ from typing import ClassVar
 
 from foolscope.experiments.catalog.common import (
     accuracy_chart,
-    accuracy_line,
     attacks,
     clean_accuracy,
     correct,
     percent,
     predictions,
+    quality_line,
     radii,
     told,
     victim_name,
@@ -66,12 +66,10 @@ class JpegAccuracy(Experiment):
             clean = clean_accuracy(sample, found, model, names)
             under = [found.joined(self._attacks(sample, model, eps)) for eps in grid]
             shares = [[correct(arrays, place) for arrays in under] for place in range(len(names))]
-            lines = [("no attack", [*zip(_qualities(names), clean[1:], strict=True)])]
+            lines = [quality_line("no attack", names, clean)]
             for n, eps in enumerate(grid):
-                points = [(q, shares[place][n]) for place, q in enumerate(_qualities(names), start=1)]
-                lines.append((f"ε = {format_value(eps)}", points))
-            drawn = tuple(accuracy_line(name, sorted(points, key=lambda pair: pair[0])) for name, points in lines)
-            panels.append(accuracy_chart(f"{model}, {self.attack}", drawn, "JPEG quality"))
+                lines.append(quality_line(f"ε = {format_value(eps)}", names, [share[n] for share in shares]))
+            panels.append(accuracy_chart(f"{model}, {self.attack}", tuple(lines), "JPEG quality"))
             for place, name in enumerate(names):
                 rows.append((f"{model}, {victim_name(name)}", clean[place], *shares[place]))
             eps, n = grid[len(grid) // 2], len(grid) // 2
@@ -94,8 +92,3 @@ class JpegAccuracy(Experiment):
         columns = ("network, quality", "no attack", *(f"ε {format_value(eps)}" for eps in grid))
         table = Table(name="quality", caption="Accuracy", columns=columns, rows=tuple(rows))
         return Findings(told=tuple(sentences), figures=(figure,), tables=(table,), compared=tuple(compared))
-
-
-def _qualities(names: list[str]) -> list[float]:
-    """The qualities of the victims behind JPEG."""
-    return [float(name.rpartition("=")[2]) for name in names[1:]]

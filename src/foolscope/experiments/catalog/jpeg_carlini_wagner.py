@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,13 +16,14 @@ from foolscope.experiments.catalog.common import (
     correct,
     percent,
     predictions,
+    quality_line,
     told,
     victim_name,
     victims,
 )
 from foolscope.experiments.experiment import Arrays, Experiment, Found, Sample, Work, networks, numbers
-from foolscope.experiments.findings import Chart, Figure, Findings, Line, Table, Value
-from foolscope.measure import Proportion, mean_interval
+from foolscope.experiments.findings import Chart, Figure, Findings, Table, Value
+from foolscope.measure import mean_interval
 from foolscope.spec import format_value, parameter
 
 
@@ -73,10 +73,10 @@ class JpegCarliniWagner(Experiment):
                 accuracy_line(victim_name(name), [(k, correct(a, n)) for k, a in zip(kappas, under, strict=True)])
                 for n, name in enumerate(names)
             ]
-            against_quality = [_by_quality("no attack", names, clean)]
+            against_quality = [quality_line("no attack", names, clean)]
             for kappa, arrays in zip(kappas, under, strict=True):
                 shares = [correct(arrays, n) for n in range(len(names))]
-                against_quality.append(_by_quality(f"κ = {format_value(kappa)}", names, shares))
+                against_quality.append(quality_line(f"κ = {format_value(kappa)}", names, shares))
                 moved = arrays["l2"][~arrays["already"] & arrays["success"]]
                 distance = mean_interval(torch.from_numpy(moved))
                 rows.append((f"{model}, κ {format_value(kappa)}", distance, *shares))
@@ -100,11 +100,6 @@ class JpegCarliniWagner(Experiment):
         columns = ("network, confidence", "mean l2", *(victim_name(name) for name in names))
         table = Table(name="carlini-wagner", caption="Distance and accuracy", columns=columns, rows=tuple(rows))
         return Findings(told=tuple(sentences), figures=(figure,), tables=(table,), compared=tuple(compared))
-
-
-def _by_quality(name: str, names: list[str], shares: Sequence[Proportion]) -> Line:
-    qualities = [float(victim.rpartition("=")[2]) for victim in names[1:]]
-    return accuracy_line(name, sorted(zip(qualities, shares[1:], strict=True), key=lambda pair: pair[0]))
 
 
 def _distance(arrays: Arrays) -> str:

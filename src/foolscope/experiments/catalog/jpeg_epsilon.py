@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from foolscope.experiments.catalog.common import (
-    PLAIN,
     accuracy_chart,
     accuracy_line,
     attacks,
@@ -20,6 +19,7 @@ from foolscope.experiments.catalog.common import (
     victims,
     with_eps,
 )
+from foolscope.experiments.cells import PLAIN
 from foolscope.experiments.experiment import Experiment, Found, Sample, Work, networks
 from foolscope.experiments.findings import Figure, Findings, Table
 from foolscope.measure import Proportion

@@ -8,7 +8,8 @@ from typing import ClassVar
 import torch
 
 from foolscope import jpeg
-from foolscope.experiments.catalog.common import PLAIN, attacks, label_names, told
+from foolscope.experiments.catalog.common import attacks, label_names, told
+from foolscope.experiments.cells import PLAIN
 from foolscope.experiments.experiment import Experiment, Found, Sample, Work, networks
 from foolscope.experiments.findings import Figure, Findings, Picture, Pictures, Table
 from foolscope.measure import Proportion, accuracy
