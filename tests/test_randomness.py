@@ -91,6 +91,12 @@ def test_numbers_are_those_of_splitmix(seed: int) -> None:
     assert (drawn * 2**24).long().tolist() == [expected]
 
 
+def test_an_attack_wants_a_generator_and_not_a_seed() -> None:
+    message = "rng must be a generator on the CPU, as randomness.generator makes one, got int."
+    with pytest.raises(ParameterError, match=f"^{re.escape(message)}$"):
+        draw_seed(3)  # type: ignore[arg-type]
+
+
 def test_no_numbers_and_no_images() -> None:
     assert Streams(1, pictures(0)).uniform(SHAPE).shape == (0, *SHAPE)
     assert Streams(1, pictures(0)).normal((2,)).shape == (0, 2)

@@ -11,6 +11,7 @@
 
 Each message is one line: what was wrong, what would be right, and where to look. The command line prints it and
 exits with 2.  `Cancelled` is no error: a `watch` callback raises it to stop, and the command line exits with 130.
+`GradientWarning` is no error either: the work goes on, and its result says which images it means.
 """
 
 from __future__ import annotations
@@ -49,6 +50,10 @@ class StorageError(FoolscopeError):
 
 class BudgetError(FoolscopeError):
     """More queries asked for than the budget allows."""
+
+
+class GradientWarning(UserWarning):
+    """Gradients of some images are NaN or infinite: attacks moved these no further along them."""
 
 
 class Cancelled(Exception):

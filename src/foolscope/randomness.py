@@ -102,5 +102,8 @@ class Streams:
 
 
 def draw_seed(rng: torch.Generator) -> int:
-    """The generator's next 62-bit seed."""
+    """The generator's next 62-bit seed.  Raises `ParameterError` for anything but a generator on the CPU."""
+    if not isinstance(rng, torch.Generator) or rng.device.type != "cpu":
+        given = f"one on {rng.device}" if isinstance(rng, torch.Generator) else f"{type(rng).__name__}"
+        raise ParameterError(f"rng must be a generator on the CPU, as randomness.generator makes one, got {given}.")
     return int(torch.randint(0, 1 << 62, (), generator=rng))

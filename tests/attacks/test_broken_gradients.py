@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -9,9 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from foolscope.attacks import DDN, PGD, Attack, Untargeted
+from foolscope.errors import GradientWarning
 from foolscope.models.engine import Engine
 from tests.attacks.cases import each_gradient_case, network
 from tests.attacks.test_result import Answers, good
+
+pytestmark = pytest.mark.filterwarnings("ignore::foolscope.errors.GradientWarning")
 
 BAD = 1
 """The image whose gradients break."""
@@ -99,3 +103,14 @@ def test_networks_with_nothing_but_infinite_gradients(attack: Attack, precision:
     assert result.broken.all()
     assert not result.success.any()
     assert result.images.isfinite().all()
+
+
+@pytest.mark.parametrize(("count", "named"), [(1, "0"), (5, "0, 1, 2, 3, 4"), (7, "0, 1, 2, 3, 4, ...")])
+def test_a_warning_names_them(count: int, named: str) -> None:
+    model, images = Answers("steep"), good(count)
+    with torch.no_grad():
+        labels = model(images).argmax(1)
+    told = f"Answers gives NaN or infinite gradients for {count} of {count} images, pgd moved these no further: {named}"
+    with pytest.warns(GradientWarning, match=f"^{re.escape(told)}[.]$") as caught:
+        PGD(steps=2)(model, images, Untargeted(labels))
+    assert [warning.filename for warning in caught] == [__file__]

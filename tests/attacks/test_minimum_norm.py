@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from foolscope.attacks import DDN, FMN, Attack, CarliniWagner, DeepFool, Goal, Targeted, Untargeted, parse_attack
 from foolscope.attacks.losses import margin
 from foolscope.attacks.minimum_norm import cosine, project
-from foolscope.errors import FoolscopeError, InputError, ParameterError
+from foolscope.errors import FoolscopeError, ParameterError
 from foolscope.images import quantize
 from foolscope.models.engine import Engine
 from foolscope.randomness import generator
@@ -93,10 +93,6 @@ def test_two_linear_classes_are_told_apart_at_the_nearest_point(attack: Attack, 
 
 @each_in_l2_and_linf
 def test_of_many_linear_classes_the_nearest_is_found(attack: Attack) -> None:
-    """Attacks that climb the margin or the cross-entropy need not see the nearest class first: the median is held.
-
-    DDN's cross-entropy leans towards several classes at once, which costs it a few percent more.
-    """
     model, images, labels = linear(0.35, 0.65, classes=6, count=24)
     distances = optimum(model, images, labels, norm(attack))
     assert distances.isfinite().all()
@@ -104,8 +100,7 @@ def test_of_many_linear_classes_the_nearest_is_found(attack: Attack) -> None:
     assert result.success.all()
     ratio = result.distance(norm(attack)) / distances
     assert (ratio >= 1 - 1e-5).all()
-    assert ratio.median() <= (1.25 if isinstance(attack, DDN) else 1.05)
-    assert ratio.max() <= (1.05 if isinstance(attack, DeepFool) else 2.5)
+    assert ratio.max() <= 1.05
 
 
 @pytest.mark.parametrize("attack", [a for a in (*ROUND, *SQUARE) if not isinstance(a, DeepFool)], ids=str)
@@ -178,7 +173,8 @@ def test_constant_logits_stop_at_once(attack: Attack) -> None:
     result = attack(Flat(), images, Untargeted(torch.tensor([0, 0, 1])))
     assert result.success.tolist() == [False, False, True]
     assert torch.equal(result.images, images)
-    backwards = 2 if isinstance(attack, DeepFool) else 1  # one of each other class
+    compared = 2 if norm(attack) in ("l2", "linf") else 0  # one of each other class
+    backwards = compared + (not isinstance(attack, DeepFool))
     assert result.backwards.tolist() == [backwards, backwards, 0]
 
 
@@ -189,13 +185,6 @@ def test_images_that_cannot_be_fooled_are_returned_as_the_search_left_them(attac
     assert not result.success.any()
     assert (result.images != images).any()
     assert ((result.images >= 0) & (result.images <= 1)).all()
-
-
-@each
-def test_networks_of_one_class_are_refused(attack: Attack) -> None:
-    model = Fixed(torch.ones(1, 16))
-    with pytest.raises(InputError, match=f"^{attack.name} needs at least 2 classes, Fixed has 1\\.$"):
-        attack(model, torch.rand(2, 1, 4, 4), Untargeted(torch.zeros(2, dtype=torch.int64)))
 
 
 @pytest.mark.parametrize(
@@ -244,9 +233,10 @@ def test_deepfool_goes_its_share_of_the_way_and_stops_beyond_the_overshoot() -> 
 
 def test_steps_and_shortening_are_counted() -> None:
     model, images, goal = ramp()
-    assert costs(DDN(steps=7, refine=3)(model, images, goal)) == ({1 + 7 + 3 + 1}, {7})
-    assert costs(FMN(steps=7, refine=0)(model, images, goal)) == ({1 + 7 + 1}, {7})
-    assert CarliniWagner(searches=3, steps=20).passes == 60
+    assert costs(DDN(steps=7, refine=3)(model, images, goal)) == ({1 + 1 + 7 + 3 + 1}, {1 + 7})
+    assert costs(FMN(steps=7, refine=0)(model, images, goal)) == ({1 + 1 + 7 + 1}, {1 + 7})
+    assert costs(FMN(norm="l1", steps=7, refine=0)(model, images, goal)) == ({1 + 7 + 1}, {7})
+    assert CarliniWagner(searches=3, steps=20, candidates=4).passes == 63
 
 
 @pytest.mark.parametrize("attack", ROUND, ids=lambda attack: attack.spec())

@@ -126,6 +126,7 @@ class Answers(nn.Module):
             "vector": mean,
             "tuple": (logits, logits),
             "fewer": logits[:1],
+            "single": mean[:, None],
             "constant": torch.ones(len(images), 2),
             "steep": logits + torch.sqrt(images - images).sum((1, 2, 3))[:, None],
         }[self.kind]
@@ -139,10 +140,11 @@ class Answers(nn.Module):
         ("vector", "Answers must return logits of shape (3, K), got (3,)."),
         ("tuple", "Answers must return logits of shape (3, K), got tuple."),
         ("fewer", "Answers must return logits of shape (3, K), got (1, 2)."),
+        ("single", "{name} needs at least 2 classes, Answers has 1."),
     ],
 )
 def test_networks_that_break_the_contract(attack: Attack, kind: str, message: str) -> None:
-    check_refused(attack, kind, message)
+    check_refused(attack, kind, message.format(name=attack.name))
 
 
 @each_gradient_case

@@ -13,12 +13,12 @@ from foolscope.attacks import Square, Targeted, Untargeted, parse_attack
 from foolscope.attacks.ball import Ball
 from foolscope.attacks.losses import margin
 from foolscope.attacks.square import _Windows, bump, share, side_of
-from foolscope.errors import InputError, ParameterError
+from foolscope.errors import ParameterError
 from foolscope.models.classifier import Classifier
 from foolscope.models.engine import Engine
 from foolscope.norms import NORMS, linf
 from foolscope.randomness import generator
-from tests.attacks.cases import Fixed, network, same, trained
+from tests.attacks.cases import network, same, trained
 from tests.attacks.ramp import costs, predicted, ramp
 from tests.attacks.test_minimum_norm import Flat, linear, optimum
 
@@ -240,8 +240,3 @@ def test_black_boxes_are_attacked() -> None:
 def test_bad_parameters(text: str, message: str) -> None:
     with pytest.raises(ParameterError, match=f"^{re.escape(message)}$"):
         parse_attack(text)
-
-
-def test_networks_of_one_class_are_refused() -> None:
-    with pytest.raises(InputError, match=r"^square needs at least 2 classes, Fixed has 1\.$"):
-        Square()(Fixed(torch.ones(1, 16)), torch.rand(2, 1, 4, 4), Untargeted(torch.zeros(2, dtype=torch.int64)))

@@ -7,6 +7,7 @@ counting, the last look at the returned images and the result are here, once.
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from foolscope.attacks.goal import Goal, Targeted, check_goal
-from foolscope.errors import InputError
+from foolscope.attacks.losses import check_classes
+from foolscope.errors import GradientWarning, InputError
 from foolscope.images import check_images, quantize
 from foolscope.models.counting import Queries
 from foolscope.models.engine import Engine, Precision, chunk_size
@@ -29,6 +31,9 @@ LARGEST_EPS = 1e6
 """More than any image is wide in any norm; far larger numbers would overflow when they are squared."""
 
 _CHUNKS_PER_BLOCK = 8
+
+_NAMED = 5
+"""Images that a warning names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +154,8 @@ class Attack(Parameters):
         Images that reach the goal untouched are returned as they are.  `precision` is that of gradient passes; success
         is checked in float32, with float64 in that.  An `Engine` instead of a model is used as it is, whatever the
         precision.
-        Raises `InputError` for images, labels or logits that break the contract.
+        Raises `InputError` for images, labels or logits that break the contract, and warns with `GradientWarning` of
+        images whose gradient is NaN or infinite.
         """
         check_images(images)
         engine = model if isinstance(model, Engine) else Engine(model, precision=precision)
@@ -198,7 +204,8 @@ class _Run:
     ) -> None:
         self.attack, self.engine, self.seed, self.watch, self.quantized = attack, engine, seed, watch, quantized
         self.images = images.detach()
-        classes = engine.num_classes(images) if len(images) else 1
+        classes = engine.num_classes(images) if len(images) else 2
+        check_classes(classes, attack.name, engine.info.name)
         self.goal = check_goal(goal).checked(len(images), classes).to(images)
         self.queries = Queries(engine, len(images), attack.budget)
         self.trace: list[Progress] = []
@@ -222,6 +229,7 @@ class _Run:
             success.append(reached)
             predictions.append(logits.argmax(1))
             already.append(block.already)
+        self._warn()
         return AttackResult(
             originals=self.images,
             images=torch.cat(perturbed),
@@ -233,6 +241,19 @@ class _Run:
             backwards=self.queries.backwards,
             trace=tuple(self.trace),
         )
+
+    def _warn(self) -> None:
+        """Name the images whose gradient was not finite."""
+        broken = self.queries.broken.nonzero()[:, 0].tolist()
+        if broken:
+            named = ", ".join(map(str, broken[:_NAMED])) + (", ..." if len(broken) > _NAMED else "")
+            model, count = self.engine.info.name, len(self.images)
+            warnings.warn(
+                f"{model} gives NaN or infinite gradients for {len(broken)} of {count} images, "
+                f"{self.attack.name} moved these no further: {named}.",
+                GradientWarning,
+                stacklevel=4,
+            )
 
     def _block(self, rows: Tensor) -> Block:
         images = self.images[rows]

@@ -16,12 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch import Tensor
-
 from foolscope.attacks.losses import cross_entropy
-from foolscope.attacks.minimum_norm import MinimumNormAttack, Nearest, rounding
-from foolscope.norms import expand
+from foolscope.attacks.minimum_norm import MinimumNormAttack, Nearest
 from foolscope.spec import parameter
 
 
@@ -49,18 +45,17 @@ class DeepFool(MinimumNormAttack):
     def _search(self, nearest: Nearest) -> None:
         places = nearest.standing
         x = seen = nearest.block.images[places]
-        labels = nearest.goal(places).classes
-        others = nearest.logits[places].scatter(1, labels[:, None], -torch.inf)
-        classes = others.topk(min(self.candidates, others.shape[1]) - 1, dim=1).indices
+        labels, classes = nearest.rivals(places, self.candidates - 1)
         done = 0
         for _ in range(self.steps):
-            moves, distances, logits = self._steps(nearest, places, seen, classes)
+            found = nearest.boundaries(places, seen, labels, classes)
+            moves, distances, logits = found.moves, found.distances, found.logits
             done += classes.shape[1]
             nearest.offer(places, seen, logits)
             stays = nearest.distances[places].isinf() & distances.isfinite().any(1)
             nearest.abandon(places[~stays], seen[~stays])
             losses = nearest.goal(places).objective(cross_entropy, logits)
-            places, x, moves = places[stays], x[stays], moves[stays]
+            places, labels, x, moves = places[stays], labels[stays], x[stays], moves[stays]
             nearest.report(done, self.passes, places, losses)
             if len(places) == 0:
                 return
@@ -71,24 +66,3 @@ class DeepFool(MinimumNormAttack):
             seen = nearest.seen((originals + (1 + self.overshoot) * (x - originals)).clamp_(0, 1))
         nearest.offer(places, seen, nearest.block.queries.logits(seen, nearest.block.rows[places]))
         nearest.abandon(places, seen)
-
-    def _steps(self, nearest: Nearest, places: Tensor, seen: Tensor, classes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The steps (n, C, H, W) to the nearest boundaries, the distances (n, k) of all, and the logits (n, K)."""
-        labels, precision = nearest.goal(places).classes, nearest.block.queries.engine.precision
-        moves, every, logits = torch.empty_like(seen), [], []
-        for part in nearest.block.queries.class_gradients(seen, nearest.block.rows[places], classes, labels):
-            rows, slopes = part.rows, part.gradients
-            own = part.logits.gather(1, labels[rows, None])
-            lost = rounding(part.logits, labels[rows], precision)[:, None]
-            gaps = (own - part.logits.gather(1, classes[rows])).abs() + 2 * lost
-            flat = slopes.flatten(2)
-            rise = flat.square().sum(2) if self.norm == "l2" else flat.abs().sum(2)
-            distances = gaps / (rise.sqrt() if self.norm == "l2" else rise)
-            distances = torch.where(rise > 0, distances, torch.inf)
-            best = distances.argmin(1)
-            chosen = torch.arange(len(best), device=best.device), best
-            slope, length = slopes[chosen], gaps[chosen] / rise[chosen]
-            moves[rows] = expand(length, slope) * (slope if self.norm == "l2" else slope.sign())
-            every.append(distances)
-            logits.append(part.logits)
-        return moves, torch.cat(every), torch.cat(logits)

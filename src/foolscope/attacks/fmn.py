@@ -10,7 +10,8 @@ norm; a_t and gamma_t fall along a cosine.  In l0, which counts pixels over all 
 at least one pixel.
 
 The paper counts all values in g, and its ball then hardly grows on digits, whose background is at 0: a fifth of LeNet's
-images was never fooled.  Its first step is 1 in l2; here it is the linear model's distance, and at most 1.
+images was never fooled.  Its first step is 1 in l2; here it is the linear model's distance, and at most 1.  In l2 and
+linf the search starts where that model puts the nearest boundary, which need not be that of the next logit.
 """
 
 from __future__ import annotations
@@ -42,18 +43,26 @@ class FMN(MinimumNormAttack):
     source: ClassVar[str] = "Pintor et al. 2021, arXiv 2102.12827"
 
     norm: str = parameter("l2", "norm of the distance", choices=("l0", "l1", "l2", "linf"))
+    candidates: int = parameter(10, "classes whose boundaries are compared at first, the label's among them", low=2)
     steps: int = parameter(100, "number of steps", low=1)
     step: float = parameter(1.0, "first step, as a share of the way to the linear model's boundary", low=1e-6)
     gamma: float = parameter(0.05, "share by which the radius changes in the first step", low=0, high=0.5)
 
     @property
     def passes(self) -> int:
-        return self.steps
+        return self.steps + (self.candidates - 1 if self._compares else 0)
+
+    @property
+    def _compares(self) -> bool:
+        """Whether the boundaries of several classes are compared at first."""
+        return self.norm in ("l2", "linf")
 
     def _search(self, nearest: Nearest) -> None:
         places = nearest.standing
         originals = nearest.block.images[places]
         noise = torch.zeros_like(originals)
+        if self._compares:
+            noise = nearest.outset(places, self.candidates) - originals
         first = radius = torch.ones_like(nearest.distances[places])
         for step in range(self.steps):
             x = nearest.seen(originals + noise)
@@ -65,7 +74,7 @@ class FMN(MinimumNormAttack):
                 places, originals, noise, radius = places[moved], originals[moved], noise[moved], radius[moved]
                 reached, gradients, gap = reached[moved], gradients[moved], gap[moved]
             losses = nearest.goal(places).objective(cross_entropy, passed.logits if step else passed.logits[moved])
-            nearest.report(step + 1, self.steps, places, losses)
+            nearest.report(self.passes - self.steps + step + 1, self.passes, places, losses)
             if len(places) == 0:
                 return
             gradients = movable(gradients, originals + noise)

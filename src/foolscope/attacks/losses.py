@@ -63,10 +63,10 @@ def tempered(loss: Loss, temperature: float) -> Loss:
     return loss if temperature == 1 else lambda logits, classes: loss(logits / temperature, classes)
 
 
-def check_classes(logits: Tensor, attack: str, model: str) -> None:
+def check_classes(count: int, attack: str, model: str) -> None:
     """Raise `InputError` where there is no class but the true one."""
-    if logits.shape[1] < 2:
-        raise InputError(f"{attack} needs at least 2 classes, {model} has {logits.shape[1]}.")
+    if count < 2:
+        raise InputError(f"{attack} needs at least 2 classes, {model} has {count}.")
 
 
 def _of(logits: Tensor, classes: Tensor) -> Tensor:

@@ -3,11 +3,13 @@
 They have no radius: they look for the nearest image that reaches the goal, so that one run says at every radius which
 images are fooled, those whose `AttackResult.distance` is at most that radius.
 
-Two things are done for all of them, beyond their papers.  An image counts as found where the wanted class leads by more
-than float32 can lose from one batch to another: who searches the boundary returns images that lie on it, and a later
-look must see what the attack saw.  And the change that was found is shortened by a few forward passes, which look for
-the boundary between the image and what was found (Croce and Hein's final search, 2020, arXiv 1907.02044, by the
-Illinois rule instead of fixed steps).  With `quantize` every image is rounded to 8 bits before the network sees it.
+Three things are done for them, beyond their papers.  In l2 and linf a search starts where a linear model of the network
+puts the nearest boundary (DeepFool's first step), or it might never leave the way to another one.  An image counts as
+found where the wanted class leads by more than float32 can lose from one batch to another: who searches the boundary
+returns images that lie on it, and a later look must see what the attack saw.  And what was found is moved nearer by a
+few forward passes, which look for the boundary between the image and it (Croce and Hein's final search, 2020, arXiv
+1907.02044, by the Illinois rule instead of fixed steps).  With `quantize` every image is rounded to 8 bits before the
+network sees it.
 """
 
 from __future__ import annotations
@@ -21,11 +23,11 @@ import torch
 from torch import Tensor
 
 from foolscope.attacks.attack import Attack, Block
-from foolscope.attacks.goal import Goal, Loss
-from foolscope.attacks.losses import check_classes, margin
+from foolscope.attacks.goal import Goal, Loss, Targeted
+from foolscope.attacks.losses import margin
 from foolscope.images import quantize
 from foolscope.models.engine import Gradients, Precision
-from foolscope.norms import NORMS, l0
+from foolscope.norms import NORMS, expand, l0
 from foolscope.spec import parameter
 
 _ROUNDING = {"float32": 1e-5, "float64": 1e-5, "bfloat16": 4e-3}
@@ -88,7 +90,6 @@ class MinimumNormAttack(Attack):
 
     def _perturb(self, block: Block) -> Tensor:
         logits = block.look()
-        check_classes(logits, self.name, block.queries.engine.info.name)
         nearest = Nearest(block, self.norm, logits, self._confidence())
         if not block.already.all():
             self._search(nearest)
@@ -98,6 +99,18 @@ class MinimumNormAttack(Attack):
     def _confidence(self) -> float:
         """By how much the wanted class has to lead."""
         return 0.0
+
+
+@dataclass(frozen=True)
+class Boundaries:
+    """The `moves` (n, C, H, W) to the nearest of the boundaries, zero where there is none, in l2 or linf.
+
+    `distances` (n, k) are those to all of them, infinite where no gradient leads there; `logits` (n, K).
+    """
+
+    moves: Tensor
+    distances: Tensor
+    logits: Tensor
 
 
 class Nearest:
@@ -155,6 +168,51 @@ class Nearest:
         """The search ends for `places` at `images`, which are returned where nothing was found."""
         lost = self.distances[places].isinf()
         self.images[places[lost]] = images[lost]
+
+    def rivals(self, places: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Whose boundaries matter: each image's class to leave (n,), and up to `count` to enter (n, k).
+
+        Untargeted these are the label and the classes nearest to it in logits, targeted the best other and the target.
+        """
+        goal, logits = self.goal(places), self.logits[places]
+        others = logits.scatter(1, goal.classes[:, None], -torch.inf)
+        if isinstance(goal, Targeted):
+            return others.argmax(1), goal.classes[:, None]
+        return goal.classes, others.topk(min(count, logits.shape[1] - 1), dim=1).indices
+
+    def boundaries(self, places: Tensor, seen: Tensor, left: Tensor, entered: Tensor) -> Boundaries:
+        """Where a linear model of the network at `seen` puts the boundaries between `left` (n,) and `entered` (n, k).
+
+        f_k = z_k - z_y, w_k = grad f_k: |f_k| / |w_k|* away, where |.|* is the dual norm (arXiv 1511.04599, eq. 8, 11).
+        """
+        precision = self.block.queries.engine.precision
+        moves, every, logits = torch.empty_like(seen), [], []
+        for part in self.block.queries.class_gradients(seen, self.block.rows[places], entered, left):
+            rows, slopes = part.rows, part.gradients
+            own = part.logits.gather(1, left[rows, None])
+            lost = rounding(part.logits, left[rows], precision)[:, None]
+            gaps = (own - part.logits.gather(1, entered[rows])).abs() + 2 * lost
+            flat = slopes.flatten(2)
+            rise = flat.square().sum(2) if self.norm == "l2" else flat.abs().sum(2)
+            distances = gaps / (rise.sqrt() if self.norm == "l2" else rise)
+            distances = torch.where(rise > 0, distances, torch.inf)
+            best = distances.argmin(1)
+            chosen = torch.arange(len(best), device=best.device), best
+            slope = slopes[chosen]
+            way = torch.where(rise[chosen] > 0, gaps[chosen] / rise[chosen], 0)
+            moves[rows] = expand(way, slope) * (slope if self.norm == "l2" else slope.sign())
+            every.append(distances)
+            logits.append(part.logits)
+        return Boundaries(moves, torch.cat(every), torch.cat(logits))
+
+    def outset(self, places: Tensor, candidates: int) -> Tensor:
+        """The images moved to the nearest boundary of a linear model, where a search begins (n, C, H, W).
+
+        The margin's gradient leads to the class with the next logit, whose boundary need not be the nearest.
+        """
+        originals = self.block.images[places]
+        found = self.boundaries(places, originals, *self.rivals(places, candidates - 1))
+        return self.seen((originals + found.moves).clamp_(0, 1))
 
     def report(self, step: int, steps: int, active: Tensor, objective: Tensor) -> None:
         """Tell how far the search is: `active` are the places still searched, `objective` (n,) what is maximized."""

@@ -30,7 +30,7 @@ from torch import Tensor
 from foolscope.attacks.attack import LARGEST_EPS, Attack, Block
 from foolscope.attacks.ball import Ball
 from foolscope.attacks.goal import Loss, Targeted
-from foolscope.attacks.losses import check_classes, cross_entropy, margin
+from foolscope.attacks.losses import cross_entropy, margin
 from foolscope.norms import NORMS, expand, l2
 from foolscope.randomness import Streams
 from foolscope.spec import parameter
@@ -84,7 +84,6 @@ class Square(Attack):
 
     def _perturb(self, block: Block) -> Tensor:
         logits = block.look()
-        check_classes(logits, self.name, block.queries.engine.info.name)
         found = block.images.clone()
         hunt = _Hunt(self, block, (~block.already).nonzero()[:, 0])
         hunt.report(0, block.goal.objective(cross_entropy, logits))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -21,7 +22,7 @@ from foolscope.cli.lists import attacks, datasets, defenses, detectors, filters,
 from foolscope.cli.run import report, run
 from foolscope.cli.serve import serve
 from foolscope.cli.train import train
-from foolscope.errors import Cancelled, FoolscopeError
+from foolscope.errors import Cancelled, FoolscopeError, GradientWarning
 
 _STOPPED = 130
 
@@ -71,7 +72,8 @@ def main(arguments: list[str] | None = None) -> None:
     if debug:  # wherever it stands
         given = ["--debug", *(argument for argument in given if argument != "--debug")]
     try:
-        with console.interrupts_noted():
+        with console.interrupts_noted(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", GradientWarning)  # commands tell it with their results
             app(given, standalone_mode=True)
     except (Cancelled, KeyboardInterrupt):
         if debug:

@@ -44,7 +44,7 @@ class Probe:
         self.engine, self.seed, self.watch = engine, seed, watch
         with seeded(self.seed):
             first, second = engine.logits(images), engine.logits(images)
-        check_classes(first, "masking.examine", engine.info.name)
+        check_classes(first.shape[1], "masking.examine", engine.info.name)
         scale = float(first.abs().max()) or 1.0
         self.random = float((first - second).abs().max()) > _SAME * scale
         right = ~self.wrong(images, labels)
