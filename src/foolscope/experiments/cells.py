@@ -8,6 +8,7 @@ oblivious accuracy of every defense comes from the very images that fool the pla
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -20,9 +21,10 @@ from foolscope.attacks import Attack, Untargeted, Watch
 from foolscope.attacks.losses import cross_entropy
 from foolscope.data import ImageSet
 from foolscope.defenses import defended
-from foolscope.errors import InputError
+from foolscope.errors import GradientWarning, InputError
 from foolscope.images import quantize
 from foolscope.measure import distances
+from foolscope.memory import release
 from foolscope.models.engine import Engine, Precision, chunk_size
 from foolscope.models.expectation import Expectation
 from foolscope.models.fingerprint import model_digest
@@ -159,7 +161,9 @@ class AttackJob:
         """The cell's arrays and its cost in seconds."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self.seed)  # for victims that draw random numbers
-            return self._run(subject, block, keeps_samples, watch)
+            done = self._run(subject, block, keeps_samples, watch)
+        release()
+        return done
 
     def _run(
         self, subject: Subject, block: ImageSet, keeps_samples: bool, watch: Watch | None
@@ -167,7 +171,9 @@ class AttackJob:
         begun = time.perf_counter()
         images = block.images
         goal = Untargeted(block.labels)
-        result = self.executed(subject.engines[self.source], images, goal, rng=generator(self.seed), watch=watch)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", GradientWarning)  # the audit has its own, for all blocks
+            result = self.executed(subject.engines[self.source], images, goal, rng=generator(self.seed), watch=watch)
         seconds = time.perf_counter() - begun
         if not result.images.isfinite().all():
             raise InputError(f"{self.attack.name} gave NaN pixels on {subject.engines[self.source].info.name}.")
