@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from foolscope.defenses.adversarial_training import FGSMRS, TRADES
 from foolscope.models.training import Recipe
 from tests.cli.running import Program
 
@@ -37,6 +38,8 @@ def test_json(program: Program) -> None:
     assert len(content["curves"]["loss"]) == 1
     out = program(*asked, "--name", "mine", "--adversarial", "fgsm:eps=0.1").out
     assert content["card"]["robust_accuracy"] in out.splitlines()
+    assert "weights of epoch 1 of 1: the most robust on 6 held-out training images" in out.splitlines()
+    assert "held-out" not in program(*asked, "--adversarial", "fgsm:eps=0.1", "--held-out", 0).out
 
 
 def test_some_of_the_images_are_marked_as_a_preview(program: Program) -> None:
@@ -58,8 +61,9 @@ def test_a_recipe_changes_the_usual_one_and_keeps_the_rest(program: Program) -> 
 
 def test_the_help_names_every_setting(program: Program) -> None:
     text = " ".join(program("train", "--help").out.split())
-    for field in dataclasses.fields(Recipe):
-        assert field.name in text, field.name
+    for kind in (Recipe, TRADES, FGSMRS):
+        for field in dataclasses.fields(kind):
+            assert field.name in text, field.name
 
 
 def test_says_what_is_wrong(program: Program) -> None:

@@ -14,6 +14,7 @@ import torch
 
 from foolscope.data import ImageSet
 from foolscope.errors import Cancelled, FoolscopeError, InputError, ParameterError, SpecError, StorageError
+from foolscope.experiments import train as train_module
 from foolscope.experiments.train import RECIPES, default_recipe, train_model
 from foolscope.files import file_digest
 from foolscope.models import load_model
@@ -75,7 +76,8 @@ def test_writes_weights_card_and_curves(tmp_path: Path) -> None:
     curves = json.loads((tmp_path / "new" / "net.curves.json").read_text())
     assert {name: len(values) for name, values in curves.items()} == dict.fromkeys(
         ("loss", "accuracy", "validation", "seconds"), 2
-    )
+    ) | {"robust": 0}
+    assert (card.held_out, card.kept_epoch) == (0, None)
     assert curves["validation"][-1] == pytest.approx(card.accuracy)
     model = load_model(f"file:{trained.path}")
     test = digits(500)
@@ -89,10 +91,20 @@ def test_the_default_place_is_the_current_folder(tmp_path: Path) -> None:
     assert train_model("lenet", "digits", **SMALL).path.resolve() == tmp_path / "lenet-digits.safetensors"
 
 
-def test_the_cards_command_trains_the_same_bits(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"adversarial": "trades:eps=0.1,steps=2"},
+        {"adversarial": "fgsm-rs:eps=0.1", "held_out": 20},
+        {"adversarial": "fgsm", "held_out": 0},
+    ],
+    ids=["plain", "trades", "held out", "not held out"],
+)
+def test_the_cards_command_trains_the_same_bits(tmp_path: Path, more: dict[str, Any]) -> None:
     from foolscope.cli import main
 
-    first = train_model("lenet", "digits", seed=2, out=tmp_path / "a.safetensors", name="my net", **SMALL)
+    first = train_model("lenet", "digits", seed=2, out=tmp_path / "a.safetensors", name="my net", **SMALL, **more)
     arguments = shlex.split(first.card.command)
     assert arguments[:2] == ["foolscope", "train"]
     with pytest.MonkeyPatch.context() as patch:
@@ -125,12 +137,45 @@ def test_a_training_that_is_stopped_goes_on(tmp_path: Path) -> None:
     assert part.card.sha256 == whole.card.sha256
 
 
+def test_a_guarded_training_that_is_stopped_goes_on_and_keeps_the_same_epoch(tmp_path: Path) -> None:
+    asked = {**SMALL, "adversarial": "trades:eps=0.1,steps=1", "epochs": 3}
+    whole = train_model("lenet", "digits", out=tmp_path / "whole.safetensors", **asked)
+
+    def stop(progress: TrainingProgress) -> None:
+        if progress.step == 7:
+            raise Cancelled
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FOOLSCOPE_HOME", str(tmp_path / "another"))
+        with pytest.raises(Cancelled):
+            train_model("lenet", "digits", out=tmp_path / "part.safetensors", watch=stop, **asked)
+        part = train_model("lenet", "digits", out=tmp_path / "part.safetensors", **asked)
+    assert part.card.sha256 == whole.card.sha256
+    assert part.curves.robust == whole.curves.robust
+    assert part.card.kept_epoch == whole.card.kept_epoch
+
+
+def test_the_most_robust_epoch_is_chosen_on_images_that_are_not_trained_on(tmp_path: Path) -> None:
+    asked = {**SMALL, "adversarial": "fgsm:eps=0.1", "epochs": 3}
+    trained = train_model("lenet", "digits", out=tmp_path / "net.safetensors", **asked)
+    card, curves = trained.card, trained.curves
+    assert (card.held_out, len(curves.robust)) == (6, 3)  # a tenth of 64
+    assert card.kept_epoch == 1 + curves.robust.index(max(curves.robust))
+    assert "--held-out" not in card.command
+    assert sum(round(6 * share) == pytest.approx(6 * share) for share in curves.robust) == 3
+    judged, others = train_module._parts(trained.data, 6, seed=0)
+    assert (len(judged), len(others)) == (6, 58)
+    assert judged.origin is not None and others.origin is not None
+    assert not set(judged.origin.tolist()) & set(others.origin.tolist())
+
+
 def test_another_seed_or_adversary_is_another_training(tmp_path: Path) -> None:
     digests = [
         train_model("lenet", "digits", out=tmp_path / "net.safetensors", **{**SMALL, **more}).card.sha256
-        for more in ({}, {"seed": 1}, {"adversarial": "fgsm:eps=0.1"}, {"limit": 63}, {"epochs": 1}, {})
-    ]
-    assert len(set(digests)) == 5
+        for more in ({}, {"seed": 1}, {"adversarial": "fgsm:eps=0.1"}, {"limit": 63}, {"epochs": 1},
+        {"adversarial": "fgsm:eps=0.1", "held_out": 0}, {"adversarial": "trades:eps=0.1,steps=1"}, {})
+    ]  # fmt: skip
+    assert len(set(digests)) == 7
     assert digests[0] == digests[-1]
 
 
@@ -192,6 +237,18 @@ def test_the_card_of_an_adversarial_training_tells_attack_and_robust_accuracy(tm
             ParameterError,
         ),
         ("lenet", {"epochs": -1}, "recipe: epochs must be at least 1, got -1.", ParameterError),
+        (
+            "lenet",
+            {"held_out": 5},
+            "held-out images decide how robust an epoch is: name an attack to train against, too.",
+            SpecError,
+        ),
+        (
+            "lenet",
+            {"held_out": 32, "adversarial": "fgsm"},
+            "held_out must be between 0 and 31, fewer than the images, got 32.",
+            ParameterError,
+        ),
     ],
 )
 def test_says_what_is_wrong_before_it_trains(

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from foolscope.errors import Cancelled, InputError, ParameterError, StorageError
 from foolscope.models.lenet import LeNet
-from foolscope.models.training import Recipe, TrainingProgress, augment, one_cycle, train
+from foolscope.models.training import Curves, Guard, Recipe, TrainingProgress, augment, one_cycle, train
 from foolscope.models.weight_files import save_weights
 from foolscope.randomness import generator
 
@@ -341,4 +342,90 @@ def test_the_adversary_sees_the_step_and_its_images_are_trained_on() -> None:
     train(model, pixels, labels, RECIPE, perturb=black)
     train(other, np.zeros_like(pixels), labels, RECIPE)
     assert steps == list(range(STEPS))
+    assert same(model, other)
+
+
+def rated(scores: list[float], epochs: int, fall: float | None = None) -> tuple[LeNet, Curves, list[dict[str, Tensor]]]:
+    """A training whose epochs have planted scores, and the weights that each was rated with."""
+    seen: list[dict[str, Tensor]] = []
+
+    def score(model: nn.Module) -> float:
+        assert not model.training
+        seen.append({name: value.clone() for name, value in model.state_dict().items()})
+        return scores[len(seen) - 1]
+
+    model = network()
+    curves = train(model, *images(), RECIPE.replace(epochs=epochs), guard=Guard(score=score, fall=fall))
+    return model, curves, seen
+
+
+@pytest.mark.parametrize(
+    ("scores", "kept"), [([0.2, 0.6, 0.4], 2), ([0.5, 0.5, 0.1], 1), ([0.1, 0.2, 0.3], 3), ([0.0, 0.0, 0.0], 1)]
+)
+def test_a_guard_keeps_the_best_epoch(scores: list[float], kept: int) -> None:
+    model, curves, seen = rated(scores, epochs=3)
+    assert (curves.robust, curves.kept) == (scores, kept)
+    assert all(torch.equal(value, seen[kept - 1][name]) for name, value in model.state_dict().items())
+    assert not model.training
+    assert not any(torch.equal(a, b) for a, b in zip(seen[0].values(), seen[1].values(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("fall", "epochs"),
+    [(0.25, 3), (0.5, 5), (None, 5)],
+    ids=["falls by more", "falls by just that", "never ends"],
+)
+def test_a_fall_of_robustness_ends_the_training(fall: float | None, epochs: int) -> None:
+    _, curves, _ = rated([0.5, 0.75, 0.25, 0.5, 0.25], epochs=5, fall=fall)
+    assert len(curves.loss) == len(curves.robust) == epochs
+    assert curves.kept == 2
+
+
+def test_without_a_guard_the_last_epoch_is_kept() -> None:
+    curves = train(network(), *images(), RECIPE)
+    assert (curves.robust, curves.kept) == ([], None)
+
+
+@pytest.mark.parametrize("stop", [3, 4, 5, 8, 9, 11])
+def test_a_guarded_training_that_is_stopped_ends_with_the_same_bits(tmp_path: Path, stop: int) -> None:
+    def guarded(checkpoint: Path | None, until: int | None = None) -> tuple[LeNet, Curves]:
+        def watch(progress: TrainingProgress) -> None:
+            if progress.step == until:
+                raise Cancelled
+
+        model = network()
+        guard = Guard(score=lambda rated: float(next(rated.parameters()).detach().sum().mul(1000).sin()), fall=1.9)
+        curves = train(
+            model, *images(), RECIPE, seed=3, checkpoint=checkpoint, checkpoint_seconds=0, guard=guard, watch=watch
+        )
+        return model, curves
+
+    whole, curves = guarded(None)
+    with pytest.raises(Cancelled):
+        guarded(tmp_path / "state.pt", stop)
+    model, resumed = guarded(tmp_path / "state.pt")
+    assert same(model, whole)
+    assert (resumed.robust, resumed.kept) == (curves.robust, curves.kept)
+
+
+def test_an_ended_training_is_not_gone_on_with(tmp_path: Path) -> None:
+    scores = iter([0.9, 0.1])
+    for _ in range(2):
+        guard = Guard(score=lambda model: next(scores), fall=0.5)
+        curves = train(network(), *images(), RECIPE, checkpoint=tmp_path / "state.pt", guard=guard)
+        assert curves.robust == [0.9, 0.1]
+
+
+def test_a_loss_sees_the_images_and_what_became_of_them() -> None:
+    def clean(
+        net: Callable[[Tensor], Tensor], batch: Tensor, perturbed: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        assert not torch.equal(batch, perturbed)
+        logits = net(batch)
+        assert logits.dtype == torch.float32
+        return torch.nn.functional.cross_entropy(logits, labels), logits
+
+    model, other = network(), network()
+    train(model, *images(), RECIPE, perturb=lambda net, batch, labels, step: torch.zeros_like(batch), loss=clean)
+    train(other, *images(), RECIPE)
     assert same(model, other)

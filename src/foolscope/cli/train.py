@@ -18,14 +18,22 @@ _RECIPE_HELP = (
     "flip, precision and clip."
 )
 
+_ADVERSARIAL_HELP = (
+    "Train against this attack: pgd:eps=8/255,steps=7; or by trades:eps=8/255,beta=6 or fgsm-rs:eps=8/255. There are "
+    "eps, norm, steps, step and beta of trades, eps, step and fall of fgsm-rs."
+)
+_HELD_OUT_HELP = (
+    "Training images to leave out, on which the most robust epoch is chosen; 0: the last one. Usually 1,000 or a tenth "
+    "of an adversarial training."
+)
+
 
 def train(
     model: Annotated[str, typer.Argument(help="Network: lenet, lenet:extra=4, cifar-cnn, resnet20, torchvision:NAME.")],
     data: Data,
     epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the training images.", min=1)] = None,
-    adversarial: Annotated[
-        str | None, typer.Option("--adversarial", help="Train against this attack: pgd:eps=8/255,steps=7.")
-    ] = None,
+    adversarial: Annotated[str | None, typer.Option("--adversarial", help=_ADVERSARIAL_HELP)] = None,
+    held_out: Annotated[int | None, typer.Option("--held-out", help=_HELD_OUT_HELP, min=0)] = None,
     settings: Annotated[str | None, typer.Option("--recipe", help=_RECIPE_HELP)] = None,
     seed: Seed = 0,
     limit: Limit = None,
@@ -57,6 +65,7 @@ def train(
             epochs=epochs,
             recipe=_recipe(settings, model, data, offline) if settings else None,
             adversarial=adversarial,
+            held_out=held_out,
             seed=seed,
             limit=limit,
             name=name,
@@ -75,6 +84,11 @@ def train(
     out_console.print(f"{100 * card.accuracy:.2f} % of {card.images:,} test images right", markup=False)
     if card.robust_accuracy:
         out_console.print(card.robust_accuracy, markup=False)
+    if card.kept_epoch:
+        ran = len(trained.curves.robust)
+        ended = f", ended after {ran} because robustness fell" if ran < card.epochs else ""
+        kept = f"weights of epoch {card.kept_epoch} of {card.epochs}{ended}: the most robust on {card.held_out:,}"
+        out_console.print(f"{kept} held-out training images", markup=False)
     out_console.print(f"file:{trained.path}", markup=False)
 
 

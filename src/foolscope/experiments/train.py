@@ -12,17 +12,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from foolscope.attacks import PGD, Attack, Untargeted, parse_attack
+from foolscope.attacks import PGD, Untargeted
 from foolscope.data import ImageSet, load_data
-from foolscope.defenses.adversarial_training import adversary
-from foolscope.errors import SpecError
+from foolscope.defenses.adversarial_training import AdversarialTraining, parse_adversarial
+from foolscope.errors import ParameterError, SpecError
 from foolscope.files import canonical_json, check_home, check_writable, digest, home, write_json
 from foolscope.measure import accuracy
 from foolscope.models import MODELS, Card, Classifier, load_model
 from foolscope.models.cards import card_path, save_card
 from foolscope.models.engine import Engine
 from foolscope.models.fingerprint import model_digest
-from foolscope.models.training import Curves, Recipe, TrainingProgress, train
+from foolscope.models.training import Curves, Guard, Recipe, TrainingProgress, train
 from foolscope.models.weight_files import save_weights
 from foolscope.randomness import generator
 from foolscope.registry import Registry
@@ -44,6 +44,8 @@ RECIPES: Registry[Recipe] = Registry(
 
 _SMALL_DATA, _MANY_EPOCHS = 10_000, 5
 _ROBUST_IMAGES = 1000
+_HELD_OUT, _LARGEST_SHARE = 1000, 10
+_GUARD_STEPS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,7 @@ def train_model(
     epochs: int | None = None,
     recipe: Recipe | None = None,
     adversarial: str | None = None,
+    held_out: int | None = None,
     seed: int = 0,
     limit: int | None = None,
     name: str | None = None,
@@ -83,8 +86,10 @@ def train_model(
 
     Writes `out` (a .safetensors file; default `<model>-<data>.safetensors` in the current folder), its card and its
     curves (`.json`, `.curves.json`) beside it.  The state is kept under `FOOLSCOPE_HOME`, so the same call goes on
-    after a kill and ends with the same bits.  `adversarial` is an attack's spec: every batch is replaced by what it
-    makes of it, without early stop.  `name` is what `weights=` will call the result (default: the data's name).
+    after a kill and ends with the same bits.  `adversarial` is `trades`, `fgsm-rs` or an attack's spec: every batch is
+    replaced by what it makes of it, without early stop.  The weights of the epoch that is most robust on `held_out`
+    training images, which are then not trained on, are kept (default: 1,000 or a tenth of the images, of an adversarial
+    training alone; 0: the last epoch's).  `name` is what `weights=` will call the result (default: the data's name).
     Raises `SpecError` and `ParameterError` for what is asked, `InputError` where the images do not fit the network,
     `StorageError` where nothing can be written, before the training.
     """
@@ -92,7 +97,9 @@ def train_model(
     network = _untrained(model, images, seed, offline)
     settings = recipe or default_recipe(model, images)
     settings = settings.replace(epochs=epochs) if epochs else settings
-    attack = _adversary(adversarial) if adversarial else None
+    method = parse_adversarial(adversarial) if adversarial else None
+    count = _held_out(held_out, len(images), method)
+    judged, trained = _parts(images, count, seed)
     test = load_data(data, "test", offline=offline)
     target = out or Path(f"{parse_spec(model).name}-{name or data.replace(':', '-').replace('/', '-')}.safetensors")
     if target.suffix != ".safetensors":
@@ -103,38 +110,38 @@ def train_model(
     check_home()
     identity = {
         "model": model_digest(network),
-        "data": images.digest,
+        "data": trained.digest,
         "recipe": asdict(settings),
         "seed": seed,
-        "adversarial": attack.spec() if attack else None,
+        "adversarial": method.spec if method else None,
+        **({"held_out": count} if count else {}),
     }
-    rise = round(settings.warmup * settings.steps(len(images)))
+    rise = round(settings.warmup * settings.steps(len(trained)))
     curves = train(
         network,
-        images.pixels,
-        images.labels,
+        trained.pixels,
+        trained.labels,
         settings,
         seed=seed,
         checkpoint=home() / "training" / f"{digest(canonical_json(identity))}.pt",
-        perturb=adversary(attack, seed, rise) if attack else None,
+        perturb=method.perturb(seed, rise) if method else None,
+        loss=method.loss if method else None,
+        guard=_guard(method, judged) if method and count else None,
         validate=lambda module: _accuracy(module, test),
         watch=watch,
     )
-    flags = [f"--epochs {settings.epochs}", f"--seed {seed}"]
+    flags = [f"--seed {seed}"]
     flags += [f"--adversarial {shlex.quote(adversarial)}"] if adversarial else []
+    flags += [f"--held-out {count}"] if count != _held_out(None, len(images), method) else []
     flags += [f"--limit {limit}"] if limit else []
     flags += [f"--name {shlex.quote(name)}"] if name and name != data else []
-    usual = default_recipe(model, images).replace(epochs=settings.epochs)
-    changed = [key for key, value in asdict(settings).items() if value != getattr(usual, key)]
-    given = ",".join(f"{key}={format_value(getattr(settings, key))}" for key in changed)
-    flags += [f"--recipe {given}"] if given else []
     weights = save_weights(network.network, target)
     card = Card(
         architecture=network.name,
         name=name or data,
         data=data,
         seed=seed,
-        command=f"foolscope train {shlex.quote(model)} --data {shlex.quote(data)} {' '.join(flags)}",
+        command=_command(model, data, settings, flags, default_recipe(model, images)),
         epochs=settings.epochs,
         recipe=asdict(settings),
         accuracy=_accuracy(network, test),
@@ -147,14 +154,25 @@ def train_model(
             "torch": torch.__version__,
             "threads": str(torch.get_num_threads()),
         },
-        adversarial=attack.spec() if attack else None,
-        robust_accuracy=_robust(network, attack, test) if attack else None,
+        adversarial=method.spec if method else None,
+        robust_accuracy=_robust(network, method, test) if method else None,
+        held_out=count,
+        kept_epoch=curves.kept,
         input_shape=tuple(network.input_shape),  # type: ignore[arg-type]
         class_names=images.class_names,
     )
     save_card(card, card_path(target))
     write_json(target.with_suffix(".curves.json"), asdict(curves))
     return Trained(model=network, data=images, card=card, curves=curves, path=target)
+
+
+def _command(model: str, data: str, settings: Recipe, flags: list[str], usual: Recipe) -> str:
+    """The command that trains the same: of the settings it names those that are not usual."""
+    changed = [key for key, value in asdict(settings).items() if key != "epochs" and value != getattr(usual, key)]
+    given = ",".join(f"{key}={format_value(getattr(settings, key))}" for key in changed)
+    recipe = [f"--recipe {given}"] if given else []
+    begin = ["foolscope train", shlex.quote(model), "--data", shlex.quote(data), f"--epochs {settings.epochs}"]
+    return " ".join([*begin, *flags, *recipe])
 
 
 def _untrained(model: str, images: ImageSet, seed: int, offline: bool) -> Classifier:
@@ -170,10 +188,37 @@ def _untrained(model: str, images: ImageSet, seed: int, offline: bool) -> Classi
     return network
 
 
-def _adversary(spec: str) -> Attack:
-    """The inner attack of adversarial training, which never stops early."""
-    attack = parse_attack(spec)
-    return attack.replace(early_stop=False) if hasattr(attack, "early_stop") else attack
+def _held_out(asked: int | None, images: int, method: AdversarialTraining | None) -> int:
+    """How many training images decide which epoch is kept."""
+    if asked is None:
+        return min(_HELD_OUT, images // _LARGEST_SHARE) if method else 0
+    if asked and method is None:
+        raise SpecError("held-out images decide how robust an epoch is: name an attack to train against, too.")
+    if not 0 <= asked < images:
+        raise ParameterError(f"held_out must be between 0 and {images - 1:,}, fewer than the images, got {asked:,}.")
+    return asked
+
+
+def _parts(images: ImageSet, count: int, seed: int) -> tuple[ImageSet, ImageSet]:
+    """`count` random images, and the others, each in the set's order."""
+    order = torch.randperm(len(images), generator=generator(seed))
+    judged, trained = (rows.sort().values for rows in (order[:count], order[count:]))
+    return images.rows(judged), images.rows(trained)
+
+
+def _guard(method: AdversarialTraining, images: ImageSet) -> Guard:
+    """Rates an epoch by its accuracy under PGD on images that are not trained on."""
+    judge = PGD(eps=method.eps, norm=method.norm, steps=_GUARD_STEPS)
+
+    def score(model: nn.Module) -> float:
+        return float((~_fooled(judge, model, images)).float().mean())
+
+    return Guard(score=score, fall=method.fall)
+
+
+def _fooled(judge: PGD, model: nn.Module, images: ImageSet) -> Tensor:
+    """Which images an attack makes, or leaves, wrong."""
+    return judge(model, images.images, Untargeted(images.labels), rng=generator(0)).success
 
 
 def _accuracy(model: nn.Module, data: ImageSet) -> float:
@@ -186,10 +231,8 @@ def _accuracy(model: nn.Module, data: ImageSet) -> float:
     return float(torch.cat(correct).float().mean())
 
 
-def _robust(model: nn.Module, attack: Attack, data: ImageSet) -> str:
+def _robust(model: nn.Module, method: AdversarialTraining, data: ImageSet) -> str:
     """Accuracy under a stronger attack than the one that was trained against: PGD-40 in its ball, 1,000 images."""
-    judge = PGD(eps=attack.eps, norm=getattr(attack, "norm", "linf"), steps=40)  # type: ignore[attr-defined]
-    chosen = data.limit(_ROBUST_IMAGES, seed=0)
-    result = judge(model, chosen.images, Untargeted(chosen.labels), rng=generator(0))
-    standing: Tensor = ~result.success
+    judge, chosen = PGD(eps=method.eps, norm=method.norm, steps=40), data.limit(_ROBUST_IMAGES, seed=0)
+    standing = ~_fooled(judge, model, chosen)
     return f"{accuracy(standing)} under {judge.spec()} on {len(chosen)} test images"

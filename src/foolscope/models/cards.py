@@ -52,9 +52,13 @@ class Card:
     created_with: Mapping[str, str] = field(default_factory=dict)
     """Versions of the packages that trained them."""
     adversarial: str | None = None
-    """Spec of the attack that they were trained against; None after ordinary training."""
+    """Spec of what they were trained against: an attack, trades or fgsm-rs; None after ordinary training."""
     robust_accuracy: str | None = None
     """Accuracy under attack, with the attack's spec and the number of images, as text."""
+    held_out: int = 0
+    """Training images that were not trained on, and decided which epoch's weights these are."""
+    kept_epoch: int | None = None
+    """That epoch, from 1: the most robust on the held-out images; None for the last."""
     input_shape: tuple[int, int, int] | None = None
     """Channels, height and width of the images; None for the architecture's own."""
     class_names: tuple[str, ...] | None = None

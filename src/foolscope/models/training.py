@@ -28,6 +28,30 @@ from foolscope.spec import Parameters, parameter
 Perturb = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
 """(model, images, labels, step) to the images that are trained on: adversarial training's inner attack."""
 
+Loss = Callable[[Callable[[Tensor], Tensor], Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(network, images, perturbed, labels) to a step's mean loss and the logits (n, K) that its accuracy is that of.
+
+`network` gives float32 logits in training mode; `perturbed` are the images that `Perturb` made of `images`.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guard:
+    """Keep the weights of the epoch that scores best, not of the last: robust overfitting.
+
+    Rice, Wong and Kolter 2020 (arXiv 2002.11569): in adversarial training robust accuracy on other images falls again
+    while that on the training images rises.  `score` rates the model, in evaluation mode, after each epoch, on images
+    that are neither trained on nor tested; of equals the first is kept.  Where the score falls by more than `fall` from
+    one epoch to the next, training ends: catastrophic overfitting (Wong, Rice and Kolter 2020, arXiv 2001.03994).
+    """
+
+    score: Callable[[nn.Module], float]
+    fall: float | None = None
+
+    def ends(self, scores: list[float]) -> bool:
+        """Whether training ends after the epochs with these scores."""
+        return self.fall is not None and len(scores) > 1 and scores[-2] - scores[-1] > self.fall
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Parameters):
@@ -68,12 +92,21 @@ class TrainingProgress:
 
 @dataclass
 class Curves:
-    """One number an epoch: mean training loss and accuracy, accuracy on the validation images, seconds."""
+    """One number an epoch: mean training loss and accuracy, accuracy on the validation images, seconds.
+
+    `robust` is what a `Guard` scored, empty without one.
+    """
 
     loss: list[float] = field(default_factory=list)
     accuracy: list[float] = field(default_factory=list)
     validation: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    robust: list[float] = field(default_factory=list)
+
+    @property
+    def kept(self) -> int | None:
+        """The epoch, from 1, whose weights a guard kept: the first with the highest score.  None without one."""
+        return 1 + self.robust.index(max(self.robust)) if self.robust else None
 
 
 def one_cycle(step: int, steps: int, warmup: float) -> float:
@@ -110,6 +143,8 @@ def train(
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 60.0,
     perturb: Perturb | None = None,
+    loss: Loss | None = None,
+    guard: Guard | None = None,
     validate: Callable[[nn.Module], float] | None = None,
     watch: Callable[[TrainingProgress], None] | None = None,
 ) -> Curves:
@@ -117,8 +152,10 @@ def train(
 
     `pixels` is uint8 (N, H, W, C), `labels` int64 (N,).  With `checkpoint` the state is kept there every
     `checkpoint_seconds` and at every epoch's end, and the same call goes on from it; a checkpoint of another recipe,
-    seed, network or data is refused with `StorageError`.  `validate` is called once an epoch with the model in
-    evaluation mode.  Raises `InputError` where the loss stops being finite, `ParameterError` for a seed out of range.
+    seed, network or data is refused with `StorageError`.  `loss` is the cross-entropy on the perturbed images unless
+    another is given; `guard` decides which epoch's weights are kept.  `validate` is called once an epoch with the model
+    in evaluation mode.  Raises `InputError` where the loss stops being finite, `ParameterError` for a seed out of
+    range.
     """
     check_seed(seed)
     if len(pixels) == 0:
@@ -132,7 +169,7 @@ def train(
     steps, saved = recipe.steps(len(labels)), time.monotonic()
     per_epoch = steps // recipe.epochs
     with torch.random.fork_rng(devices=[]):
-        while state.step < steps:
+        while state.step < steps and not (guard and guard.ends(state.curves.robust)):
             epoch, index = divmod(state.step, per_epoch)
             order = torch.randperm(
                 len(labels), generator=torch.Generator().manual_seed(step_seed(seed, 100_003, epoch))
@@ -142,17 +179,23 @@ def train(
             torch.manual_seed(step_seed(seed, 1_000_003, state.step))
             for group in optimizer.param_groups:
                 group["lr"] = recipe.lr * one_cycle(state.step, steps, recipe.warmup)
-            loss, correct = _step(model, optimizer, pixels, labels, rows, recipe, perturb, state.step)
-            state.add(loss, correct, len(rows), time.monotonic() - begun)
+            total, correct = _step(
+                model, optimizer, pixels, labels, rows, recipe, perturb, loss or _cross_entropy, state.step
+            )
+            state.add(total, correct, len(rows), time.monotonic() - begun)
             if index == per_epoch - 1:
                 state.end_epoch(validate(model.eval()) if validate else float("nan"))
+                if guard:
+                    state.rate(guard.score(model.eval()))
             if checkpoint and (index == per_epoch - 1 or time.monotonic() - saved > checkpoint_seconds):
                 state.save()
                 saved = time.monotonic()
             if watch:
                 seconds = time.monotonic() - begun
-                shown = (loss / len(rows), correct / len(rows), seconds)
+                shown = (total / len(rows), correct / len(rows), seconds)
                 watch(_progress(state.step, steps, epoch, recipe.epochs, *shown))
+    if guard:
+        state.keep_best()
     model.eval()
     return state.curves
 
@@ -173,27 +216,38 @@ def _step(
     rows: Tensor,
     recipe: Recipe,
     perturb: Perturb | None,
+    loss: Loss,
     step: int,
 ) -> tuple[float, int]:
     """One step of gradient descent: the summed loss and the number of correct predictions."""
     batch = torch.from_numpy(pixels[rows.numpy()]).permute(0, 3, 1, 2).float().div_(255)
     images = augment(batch, recipe, torch.default_generator).contiguous(memory_format=torch.channels_last)
     truth = labels[rows]
-    if perturb is not None:
-        images = perturb(model, images, truth, step)
+    perturbed = images if perturb is None else perturb(model, images, truth, step)
     model.train()
-    with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-        logits = model(images)
-    loss = F.cross_entropy(logits.float(), truth)
-    if not loss.isfinite():
-        raise InputError(f"the training loss is {loss.item()} at step {step}; a smaller lr may help.")
+
+    def network(given: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+            logits: Tensor = model(given)
+        return logits.float()
+
+    mean, logits = loss(network, images, perturbed, truth)
+    if not mean.isfinite():
+        raise InputError(f"the training loss is {mean.item()} at step {step}; a smaller lr may help.")
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    mean.backward()  # type: ignore[no-untyped-call]
     if recipe.clip:
         nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return loss.item() * len(rows), int((logits.argmax(1) == truth).sum())
+    return mean.item() * len(rows), int((logits.argmax(1) == truth).sum())
+
+
+def _cross_entropy(
+    network: Callable[[Tensor], Tensor], images: Tensor, perturbed: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor]:
+    logits = network(perturbed)
+    return F.cross_entropy(logits, labels), logits
 
 
 def _identity(recipe: Recipe, seed: int, labels: Tensor) -> str:
@@ -205,7 +259,7 @@ def _content(pixels: NDArray[np.uint8], labels: Tensor) -> str:
 
 
 class _State:
-    """What a checkpoint holds: parameters, momentum, the step, the running epoch's sums and the curves."""
+    """What a checkpoint holds: parameters, momentum, the step, the running epoch's sums, the curves, the best epoch."""
 
     def __init__(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, path: Path | None, identity: str, data: str
@@ -214,6 +268,7 @@ class _State:
         self.step = 0
         self.sums = [0.0, 0.0, 0.0, 0.0]  # loss, correct, images, seconds
         self.curves = Curves()
+        self.best: dict[str, Tensor] = {}
         if path is not None and path.exists():
             self._load(path)
 
@@ -229,6 +284,15 @@ class _State:
         self.curves.seconds.append(seconds)
         self.sums = [0.0, 0.0, 0.0, 0.0]
 
+    def rate(self, score: float) -> None:
+        """Note the finished epoch's score, and its weights where no epoch was better."""
+        self.curves.robust.append(score)
+        if self.curves.kept == len(self.curves.robust):
+            self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+
+    def keep_best(self) -> None:
+        self.model.load_state_dict(self.best)
+
     def save(self) -> None:
         content = {
             "identity": self.identity,
@@ -238,6 +302,7 @@ class _State:
             "curves": asdict(self.curves),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            **({"best": self.best} if self.best else {}),
         }
         with replacing(cast(Path, self.path)) as temporary:
             torch.save(content, temporary)
@@ -257,4 +322,4 @@ class _State:
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.step, self.sums = content["step"], content["sums"]
-        self.curves = Curves(**content["curves"])
+        self.curves, self.best = Curves(**content["curves"]), content.get("best", {})
