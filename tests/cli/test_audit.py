@@ -27,7 +27,7 @@ def test_prints_the_table_and_writes_the_report(program: Program, net: str, tmp_
     out = tmp_path / "report"
     outcome = program(
         "audit", net, "--data", "digits", "--attacks", "fgsm,pgd:steps=3,fgm", "--eps", "0.05,0.1", "--eps", "l2=1",
-        "--defense", "jpeg:quality=50", "--limit", 32, "--out", out,
+        "--defense", "jpeg:quality=50", "--black-box", 20, "--limit", 32, "--out", out,
     )  # fmt: skip
     assert outcome.code == 0
     assert outcome.err == f"Report: {out / 'report.html'}\n"
@@ -39,11 +39,10 @@ def test_prints_the_table_and_writes_the_report(program: Program, net: str, tmp_
     ]  # fmt: skip
     content = json.loads((out / "results.json").read_text())
     rows = {(c["attack"], c["defense"], c["mode"]): c["points"] for c in content["curves"]}
-    assert len(rows) == 9
-    knows = {"none": "", "oblivious": "no", "adaptive": "yes"}
+    assert len(rows) == 3 * 4 + 2  # plain, oblivious and both gradients; Square in both norms
     for (attack, defense, mode), points in rows.items():
         shares = [f"{100 * point['accuracy']['value']:.1f}" for point in points]
-        expected = [attack, defense or "none", *([knows[mode]] if knows[mode] else []), *shares]
+        expected = [attack, defense or "none", *([] if mode == "none" else mode.split()), *shares]
         assert expected in [line.split() for line in lines], expected
     assert sum("worst of all  " in line for line in lines) == 3  # plain linf; jpeg linf and l2, of two attacks each
     table = pq.read_table(out / "results.parquet")
@@ -53,6 +52,40 @@ def test_prints_the_table_and_writes_the_report(program: Program, net: str, tmp_
         "worst of all: every image under the attack of these, oblivious or adaptive, that is worst for it at up to "
         "this radius."
     ) in lines
+    for norm, eps in (("linf", 0.1), ("l2", 1)):
+        (weakest,) = [c for c in content["weakest"] if (c["norm"], c["defense"]) == (norm, "jpeg:quality=50")]
+        (point,) = [point for point in weakest["points"] if point["eps"] == eps]
+        by = point["strongest"]
+        assert (
+            f"jpeg:quality=50 keeps {100 * point['accuracy']['value']:.1f} % at {eps} in {norm}; most is done by "
+            f"{by['attack']} ({by['mode']}): {100 * by['accuracy']['value']:.1f} % under it alone."
+        ) in lines
+
+
+def test_a_dry_run_tells_the_attacks_and_what_they_cost(program: Program, net: str) -> None:
+    asked = (
+        "audit", net, "--data", "digits", "--attacks", "fgsm,pgd:steps=3", "--eps", "0.05,0.1", "--limit", 8,
+        "--defense", "bits:depth=3", "--defense", "jpeg", "--black-box", 7,
+    )  # fmt: skip
+    content = program(*asked, "--dry-run", "--json").json
+    steps = {(s["attack"], *s["victims"], s["mode"]): (s["passes"], s["cells"], s["done"]) for s in content["steps"]}
+    fgsm, pgd = (2 * (1 + 1), 2, 0), (2 * (3 + 1), 2, 0)
+    assert steps == {
+        ("fgsm", "", "none"): fgsm, ("pgd:steps=3", "", "none"): pgd,
+        ("fgsm", "bits:depth=3", "jpeg", "oblivious"): fgsm, ("pgd:steps=3", "bits:depth=3", "jpeg", "oblivious"): pgd,
+        ("fgsm", "bits:depth=3", "straight-through"): fgsm, ("pgd:steps=3", "bits:depth=3", "straight-through"): pgd,
+        ("square:queries=7", "bits:depth=3", "black box"): (1 + 8, 1, 0),
+        ("fgsm", "jpeg", "straight-through"): fgsm, ("pgd:steps=3", "jpeg", "straight-through"): pgd,
+        ("fgsm", "jpeg", "differentiable"): fgsm, ("pgd:steps=3", "jpeg", "differentiable"): pgd,
+        ("square:queries=7", "jpeg", "black box"): (1 + 8, 1, 0),
+    }  # fmt: skip
+    assert not list(Path().iterdir()), "nothing is computed"
+    last = program(*asked, "--dry-run").out.splitlines()[-1]
+    total = sum(passes for passes, _, _ in steps.values())
+    assert last == f"at most {8 * total} passes over an image are left, for 8 images; most leave their attack early."
+    out = program(*asked).out
+    assert "bits:depth=3 has no smooth stand-in: adaptive gradients pass it straight through." in out.splitlines()
+    assert program(*asked, "--dry-run").out.splitlines()[-1].startswith("at most 0 passes over an image are left")
 
 
 def test_one_attack_has_no_worst_of_all(program: Program, net: str) -> None:
@@ -108,7 +141,7 @@ def test_a_black_box_is_audited_by_filters(program: Program) -> None:
     outcome = program(*asked, "--attacks", "filter:chain=agv-b", "--defense", "jpeg:quality=50", "--json")
     assert outcome.code == 0, outcome.err
     assert [(found["attack"], found["mode"]) for found in outcome.json["unrestricted"]] == [
-        ("filter", mode) for mode in ("none", "oblivious", "adaptive")
+        ("filter", mode) for mode in ("none", "oblivious", "black box")
     ]
     assert program.fails(*asked).startswith("onnx:net.onnx gives no gradients: fgsm, pgd cannot attack it")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from PIL import Image
 
 from foolscope import explain
 from foolscope.attacks import Untargeted, parse_attack
-from foolscope.cli.explain_inputs import bands, layers, qualities
+from foolscope.cli.explain_inputs import bands, file_names, layers, qualities
 from foolscope.cli.explain_methods import METHODS
 from foolscope.explain import Band
 from foolscope.explain.frequencies import CORNER
@@ -113,10 +115,24 @@ def test_files_are_explained_for_what_the_model_sees_or_is_told(program: Program
     seen = digits_lenet()(digits(2).images).argmax(1).tolist()
     assert [image["class"] for image in told["images"]] == seen
     assert told["about"]["data"]["spec"] == "2 files"
+    assert [image["file"] for image in told["images"]] == ["digit0.png", "digit1.png"]
+    page = Path("foolscope-explained/explain.html").read_text()
+    assert "2 images: digit0.png and digit1.png" in page
+    assert "digit1.png: " in page and "image 0" not in page
     told = run(program, "digit0.png", "--model", net, "--label", "7", "--json").json
     assert [image["class"] for image in told["images"]] == [7]
     outcome = run(program, "digit0.png", "--model", net)
     assert "share of the map on its strongest 10 % of pixels" in outcome.out
+
+
+def test_a_folder_does_not_hide_the_data_set_of_its_name(program: Program, net: str) -> None:
+    Path("digits").mkdir()
+    assert run(program, "digits", "--model", net, "--limit", "2", "--json").json["about"]["data"]["spec"] == "digits"
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders() -> None:
+    assert file_names(["a/x.png", "b/y.png"]) == ("x.png", "y.png")
+    assert file_names(["a/x.png", "b/x.png"]) == ("a/x.png", "b/x.png")
 
 
 def test_layers_may_be_named_and_are_listed(program: Program, net: str) -> None:
@@ -150,12 +166,30 @@ def test_a_black_box_has_its_frequencies_explained(program: Program, module: Non
     )
 
 
+def test_an_audit_explains_its_strongest_attack(program: Program, net: str) -> None:
+    asked = ("audit", net, "--data", "digits", "--limit", "6", "--attacks", "fgsm", "--eps", "0.2", "--out", "audited")
+    outcome = program(*asked, "--explain", "saliency,grad-cam", "--json")
+    assert outcome.code == 0, outcome.err
+    told = outcome.json
+    assert [one["method"] for one in told["explained"]["methods"]] == ["saliency", "grad-cam"]
+    assert "--explain saliency,grad-cam" in told["about"]["command"]
+    page = Path("audited/report.html").read_text()
+    again = re.search(r"<code>(foolscope explain .*?)</code>", page)
+    assert again is not None
+    words = shlex.split(html.unescape(again[1]))
+    assert words[words.index("--method") + 1] == "saliency,grad-cam,stability,spectrum"
+    assert run(program, *words[2:-2], "--limit", "6", "--json").json["about"]["attack"] == "fgsm:eps=0.2"
+    message = program.fails(*asked, "--explain", "stability")
+    assert message.startswith("unknown method 'stability'.")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["digits"], "name a model with --model: 'foolscope models' lists them."),
         (["--model", "lenet"], "name image files or a data set: 'foolscope explain digits --model lenet'."),
         (["nope.png", "--model", "lenet"], "nope.png: no such file."),
+        (["folder", "--model", "lenet"], "folder is a folder: name its images, or it as a data set, 'folder:folder'."),
         (["digts", "--model", "lenet"], "unknown data set 'digts'. Did you mean digits? 'foolscope datasets' lists "
          "all."),
         (["digits", "--model", "lenet", "--method", "salency"], "unknown method 'salency'. Did you mean saliency, "
@@ -184,10 +218,12 @@ def test_a_black_box_has_its_frequencies_explained(program: Program, module: Non
          "with 3 classified right: only those are attacked."),
         (["digits", "--model", "py:explained:Dense", "--method", "grad-cam"], "Dense has no convolution with more than "
          "one position: name a layer (layer=) and how its answer becomes (N, C, H, W) (reshape=); "
-         "fs.explain.layer_names(model) lists the layers."),
+         "fs.explain.layer_names(model) lists the layers. Here the options --layer and --reshape do; '--layer list' "
+         "lists them."),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line(program: Program, module: None, net: str, arguments: list[str], message: str) -> None:
+    Path("folder").mkdir()
     known = [net if argument == "lenet" else argument for argument in arguments]
     assert program.fails("explain", *known) == message.replace("--model lenet --layer", f"--model {net} --layer")
 

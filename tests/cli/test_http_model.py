@@ -60,7 +60,7 @@ def test_audit(program: Program, server: ThreadingHTTPServer, pictures: str, for
     assert outcome.code == 0, outcome.err
     found = outcome.json
     assert found["clean"][0]["accuracy"]["successes"] == 11
-    assert [each["mode"] for each in found["unrestricted"]] == ["none", "oblivious", "adaptive"]
+    assert [each["mode"] for each in found["unrestricted"]] == ["none", "oblivious", "black box"]
     told = f"what answers at {url(server)}; a change of it is noticed by its answer to one image"
     assert found["about"]["model"]["weights"] == told
     assert found["about"]["model"]["spec"] == spec

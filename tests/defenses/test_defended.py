@@ -92,6 +92,40 @@ def test_specs(text: str, name: str, gradient: str, spec: str) -> None:
     assert repr(defense) == f"Defense({spec})"
 
 
+THROUGH, SMOOTH = "straight-through", "differentiable"
+
+
+@pytest.mark.parametrize(
+    ("text", "variants"),
+    [
+        ("jpeg:quality=50", {THROUGH: "jpeg:quality=50", SMOOTH: "jpeg:quality=50,gradient=differentiable"}),
+        ("jpeg:gradient=differentiable", {THROUGH: "jpeg", SMOOTH: "jpeg:gradient=differentiable"}),
+        ("random-jpeg", {THROUGH: "random-jpeg:gradient=straight-through", SMOOTH: "random-jpeg"}),
+        ("bits", {THROUGH: "bits"}),  # no smooth stand-in
+        ("gaussian", {SMOOTH: "gaussian"}),  # needs none
+        ("gaussian:gradient=straight-through", {SMOOTH: "gaussian"}),
+        ("gaussian|median", {THROUGH: "gaussian|median"}),
+        ("gaussian|jpeg", {THROUGH: "gaussian|jpeg", SMOOTH: "gaussian|jpeg:gradient=differentiable"}),
+        ("jpeg|bits", {THROUGH: "jpeg|bits", SMOOTH: "jpeg:gradient=differentiable|bits"}),
+        ("jpeg|bits:gradient=none", {}),
+    ],
+)
+def test_variants_have_each_gradient_that_is_worth_following(text: str, variants: dict[str, str]) -> None:
+    assert {name: variant.spec() for name, variant in parse_defense(text).variants().items()} == variants
+
+
+def test_variants_give_the_same_pixels(images: Tensor) -> None:
+    defense = parse_defense("jpeg:quality=20|gaussian|bits:depth=3")
+    (through, smooth) = defense.variants().values()
+    assert torch.equal(through(images), defense(images))
+    assert torch.equal(smooth(images), defense(images))
+
+
+def test_a_transform_without_a_choice_of_gradients_is_followed_as_it_is() -> None:
+    squared = Square()
+    assert squared.passing("straight-through") is squared
+
+
 def test_a_chain_applies_from_left_to_right(images: Tensor) -> None:
     both = parse_defense("jpeg:quality=20,subsampling=444|jpeg:quality=80")
     first = jpeg.compress(images, 20, "444")

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 
 import foolscope as fs
-from foolscope.attacks import DDN, FGSM, PGD
+from foolscope.attacks import DDN, FGSM, PGD, Square
 from foolscope.data import ImageSet
 from foolscope.errors import Cancelled, InputError, ParameterError, SpecError
 from foolscope.experiments import Audit, AuditProgress, Results, Store, audit
+from foolscope.experiments.audit_jobs import adaptive_sources, companions, distinct, is_adaptive
 from foolscope.experiments.cells import Subject
 from foolscope.experiments.grid import attack_grids
 from foolscope.measure import accuracy
@@ -31,6 +32,7 @@ from tests.experiments.networks import Linear, digits, digits_lenet, weights_fil
 from tests.experiments.unrestricted import Darken
 
 JPEG = "jpeg:quality=50"
+SMOOTH = f"{JPEG},gradient=differentiable"
 
 
 def comparable(results: Results) -> dict[str, Any]:
@@ -51,29 +53,91 @@ def counted(
     return results, seen[-1].cells, seen[-1].reused
 
 
-def test_jobs_are_plain_with_early_stop_oblivious_without_and_adaptive() -> None:
-    data, specs = digits(4), (JPEG, "jpeg:quality=20,gradient=none")
-    subject = Subject.of(digits_lenet(), specs, "float32", None)
-    grids = attack_grids(["pgd:steps=2", "fgsm"], {"": (0.1, 0.2)}, (1, 28, 28))
-    plan = Audit(subject=subject, data=data, grids=grids, defenses=specs, seed=7, precision="float32")
-    jobs = [(job.executed.spec(), job.source, job.victims) for job in plan.jobs()]
+def planned(specs: tuple[str, ...], attacks: list[str], eot: int = 1, queries: int = 0) -> Audit:
+    """An audit of the first digits at two radii in linf, or the middle one of three in l2."""
+    sources = [source for spec in specs for source in (spec, *adaptive_sources(spec).values())]
+    subject = Subject.of(digits_lenet(), tuple(sources), "float32", None, eot)
+    grids = attack_grids(attacks, {"": (0.1, 0.2)}, (1, 28, 28))
+    return Audit(
+        subject=subject, data=digits(4), grids=grids, defenses=specs, seed=7, precision="float32",
+        companions=companions(grids, queries),
+    )  # fmt: skip
+
+
+def test_attacks_meet_the_plain_network_then_each_defense_obliviously_and_along_each_gradient() -> None:
+    closed = "jpeg:quality=20,gradient=none"
+    plan = planned((JPEG, closed), ["pgd:steps=2", "fgsm"], queries=9)
+    met = [(m.job.executed.spec(), m.job.source, m.job.victims, m.victims, m.mode) for m in plan.meetings()]
     each = ["pgd:eps=0.1,steps=2", "pgd:eps=0.2,steps=2", "fgsm:eps=0.1", "fgsm:eps=0.2"]
     to_the_end = [f"{spec},early_stop=false" if spec.startswith("pgd") else spec for spec in each]
-    assert jobs == [
-        *((spec, "", ("",)) for spec in each),
-        *((spec, "", specs) for spec in to_the_end),
-        *((spec, JPEG, (JPEG,)) for spec in each),  # the other one lets no gradients pass
+    square = "square:eps=0.2,queries=9"
+    assert met == [
+        *((spec, "", ("",), ("",), "none") for spec in each),
+        *((spec, "", (JPEG, closed), (JPEG, closed), "oblivious") for spec in to_the_end),
+        *((spec, JPEG, (JPEG,), (JPEG,), "straight-through") for spec in each),
+        *((spec, SMOOTH, (SMOOTH,), (JPEG,), "differentiable") for spec in each),
+        (square, JPEG, (JPEG,), (JPEG,), "black box"),
+        (square, closed, (closed,), (closed,), "black box"),  # it lets no gradients pass
     ]
-    assert {job.seed for job in plan.jobs()} == {7}
+    assert {meeting.job.seed for meeting in plan.meetings()} == {7}
+
+
+@pytest.mark.parametrize(
+    ("defense", "eot", "modes"),
+    [
+        ("noise", 3, ["differentiable + eot"]),
+        ("noise", 1, ["differentiable"]),
+        ("random-jpeg", 3, ["differentiable + eot", "straight-through + eot"]),  # its own gradient first
+        ("bits", 3, ["straight-through"]),
+        ("jpeg|noise", 3, ["straight-through + eot", "differentiable + eot"]),
+        ("jpeg:gradient=none", 3, []),
+    ],
+)
+def test_the_modes_of_a_defense(defense: str, eot: int, modes: list[str]) -> None:
+    plan = planned((defense,), ["bim:steps=1"], eot)
+    adaptive = [meeting for meeting in plan.meetings() if is_adaptive(meeting.mode)]
+    assert list(dict.fromkeys(meeting.mode for meeting in adaptive)) == modes
+    assert {meeting.passes for meeting in adaptive} <= {1 + (eot if "eot" in mode else 1) for mode in modes}
+
+
+@pytest.mark.parametrize(
+    ("attacks", "queries", "expected"),
+    [
+        (["fgsm"], 50, ["square:eps=0.3,queries=50"]),  # the radius that the summary speaks of
+        (["pgd:norm=l2", "ddn", "fgsm"], 50, ["square:eps=2,norm=l2,queries=50", "square:eps=0.3,queries=50"]),
+        (["fgsm", "square:queries=9"], 50, []),  # somebody asks for one
+        (["fgm:norm=l1"], 50, []),  # Square knows no l1
+        (["filter:chain=juno"], 50, []),
+        (["fgsm"], 0, []),
+    ],
+)
+def test_square_stands_in_where_no_black_box_attack_is_asked_for(
+    attacks: list[str], queries: int, expected: list[str]
+) -> None:
+    grids = attack_grids(attacks, {}, (1, 28, 28))
+    assert [attack.spec() for grid in companions(grids, queries) for attack in grid.attacks] == expected
+
+
+def test_a_gradient_that_was_followed_before_is_not_followed_again(tmp_path: Path) -> None:
+    store, asked = Store(tmp_path), {"eps": "0.1", "black_box": 0}
+    _, cells, _ = counted(store, digits_lenet(), digits(8), ["fgsm"], defenses=[SMOOTH], **asked)
+    assert cells == 1 + 1 + 1 + 2  # clean, plain, oblivious, both gradients
+    results, cells, reused = counted(store, digits_lenet(), digits(8), ["fgsm"], defenses=[JPEG], **asked)
+    assert (cells, reused) == (5, 3)
+    assert results.victims == ("", JPEG)
 
 
 def test_a_black_box_attack_also_meets_defenses_without_gradients(tmp_path: Path) -> None:
     data, spec = digits(20), "jpeg:quality=20,gradient=none"
-    results = audit(digits_lenet(), data, ["fgsm:eps=0.1", Darken(share=0.2)], defenses=[spec], store=Store(tmp_path))
+    results = audit(
+        digits_lenet(), data, ["fgsm:eps=0.1", Darken(share=0.2)], defenses=[spec], black_box=5, store=Store(tmp_path)
+    )
     assert [(found.defense, found.mode) for found in results.unrestricted] == [
-        ("", "none"), (spec, "oblivious"), (spec, "adaptive")
+        ("", "none"), (spec, "oblivious"), (spec, "black box")
     ]  # fmt: skip
-    assert {curve.mode for curve in results.curves} == {"none", "oblivious"}
+    assert [(curve.attack, curve.mode) for curve in results.curves] == [
+        ("fgsm", "none"), ("fgsm", "oblivious"), ("square:queries=5", "black box")
+    ]  # fmt: skip
     darker = data.images * 0.2
     with torch.no_grad():
         right = digits_lenet()(darker).argmax(1) == data.labels
@@ -83,7 +147,9 @@ def test_a_black_box_attack_also_meets_defenses_without_gradients(tmp_path: Path
 
 def test_numbers_are_those_of_the_attacks_themselves(tmp_path: Path) -> None:
     data, model = digits(40), digits_lenet()
-    results = audit(model, data, ["fgsm", "pgd:steps=5"], eps="0.1", defenses=[JPEG], store=Store(tmp_path))
+    results = audit(
+        model, data, ["fgsm", "pgd:steps=5"], eps="0.1", defenses=[JPEG], black_box=20, store=Store(tmp_path)
+    )
     behind = fs.defended(model, JPEG)
     images, labels = data.images, data.labels
     attack = PGD(eps=0.1, steps=5)
@@ -99,7 +165,8 @@ def test_numbers_are_those_of_the_attacks_themselves(tmp_path: Path) -> None:
     expected = {
         ("", "none"): right(model, made(model)),
         (JPEG, "oblivious"): right(behind, made(model, early_stop=False)),
-        (JPEG, "adaptive"): right(behind, made(behind)),
+        (JPEG, "straight-through"): right(behind, made(behind)),
+        (JPEG, "differentiable"): right(behind, made(fs.defended(model, SMOOTH))),
     }
     found = {
         (curve.defense, curve.mode): curve.points[1].accuracy.successes
@@ -107,6 +174,9 @@ def test_numbers_are_those_of_the_attacks_themselves(tmp_path: Path) -> None:
         if curve.attack == "pgd:steps=5"
     }
     assert found == expected
+    square = Square(eps=0.1, queries=20)(behind, images, fs.Untargeted(labels), rng=torch.Generator().manual_seed(0))
+    blind = next(curve for curve in results.curves if curve.mode == "black box")
+    assert blind.points[1].accuracy.successes == right(behind, square.images)
     assert results.clean_accuracy().successes == right(model, images)
     assert results.clean_accuracy(JPEG).successes == right(behind, images)
     assert results.clean_accuracy().value > 0.9
@@ -115,9 +185,10 @@ def test_numbers_are_those_of_the_attacks_themselves(tmp_path: Path) -> None:
 def test_one_run_of_a_minimum_norm_attack_tells_all_radii(tmp_path: Path) -> None:
     network, data, radii = digits_lenet(), digits(24), (0.5, 1.0, 1.5)
     results, cells, _ = counted(
-        Store(tmp_path), network, data, ["ddn:steps=20", "pgd:norm=l2,steps=2"], eps=radii, defenses=[JPEG]
-    )
-    assert cells == 1 + 2 * 1 + 3 * 3, "the nearest images are looked for once on each network"
+        Store(tmp_path), network, data, ["ddn:steps=20", "pgd:norm=l2,steps=2"], eps=radii, defenses=[JPEG],
+        black_box=0,
+    )  # fmt: skip
+    assert cells == 1 + 3 * 1 + 4 * 3, "the nearest images are looked for once on each network"
     found = DDN(steps=20)(network, data.images, fs.Untargeted(data.labels), rng=generator(0))
     curve = next(curve for curve in results.curves if curve.attack == "ddn:steps=20" and curve.mode == "none")
     clean = Engine(network).predict(data.images) == data.labels
@@ -132,7 +203,9 @@ def test_one_run_of_a_minimum_norm_attack_tells_all_radii(tmp_path: Path) -> Non
         curve.points[1].forwards + sum(point.forwards for point in steps.points[1:])
     ), "its passes count once"
     times = [run for run in fs.report.to_json(results)["timing"]["attacks"] if run["attack"] == "ddn:steps=20"]
-    assert [(run["mode"], run["eps"]) for run in times] == [("none", None), ("adaptive", None)]
+    assert [(run["mode"], run["eps"]) for run in times] == [
+        ("none", None), ("straight-through", None), ("differentiable", None)
+    ]  # fmt: skip
     page = fs.report.page(results)
     assert "noise ×" in page and ", ℓ2 " in page, "what it found is shown with its length"
 
@@ -147,8 +220,8 @@ def test_more_radii_attacks_and_defenses_reuse_what_is_there(tmp_path: Path) -> 
     assert (cells, reused) == (5, 2)
     _, cells, reused = counted(store, model, data, ["fgsm", "fgm"], eps="0.1")
     assert (cells, reused) == (3, 2)
-    _, cells, reused = counted(store, model, data, ["fgsm"], eps="0.1", defenses=[JPEG])
-    assert (cells, reused) == (4, 1)  # the clean cell has another victim
+    _, cells, reused = counted(store, model, data, ["fgsm"], eps="0.1", defenses=[JPEG], black_box=2)
+    assert (cells, reused) == (6, 1)  # the clean cell has another victim
     _, cells, reused = counted(store, model, data, ["fgsm"], eps="0.1", seed=1)
     assert (cells, reused) == (2, 1)
 
@@ -166,7 +239,7 @@ def test_more_images_reuse_whole_blocks(tmp_path: Path) -> None:
 
 def test_stopping_anywhere_changes_nothing(tmp_path: Path) -> None:
     model, data = digits_lenet(), digits(16)
-    asked: dict[str, Any] = {"eps": "0.05,0.1", "defenses": [JPEG]}
+    asked: dict[str, Any] = {"eps": "0.05,0.1", "defenses": [JPEG], "black_box": 3}
     whole = audit(model, data, ["fgsm", "pgd:steps=3"], store=Store(tmp_path / "whole"), **asked)
     store, stopped = Store(tmp_path / "interrupted"), 0
     for stop in (1, 2, 5, 9, 14, 20, 3):
@@ -203,7 +276,9 @@ def test_command_and_python_repeat_the_audit(tmp_path: Path, attacks: str, monke
     monkeypatch.setenv("FOOLSCOPE_HOME", str(tmp_path / "home"))
     spec = weights_file(tmp_path)
     asked = fs.experiments.grid.split_attacks(attacks)
-    results = audit(spec, "digits", asked, defenses=[JPEG], limit=8, seed=5, store=Store(tmp_path / "first"))
+    results = audit(
+        spec, "digits", asked, defenses=[JPEG], limit=8, seed=5, black_box=9, store=Store(tmp_path / "first")
+    )
     assert results.about["data"]["preview"]
     scope: dict[str, Any] = {}
     exec(results.about["python"], scope)
@@ -249,13 +324,13 @@ def test_a_whole_split_is_no_preview(tmp_path: Path) -> None:
 def test_random_numbers_are_left_as_found(tmp_path: Path) -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    audit(digits_lenet(), digits(8), ["pgd:steps=2"], eps="0.1", defenses=[JPEG], store=Store(tmp_path))
+    audit(digits_lenet(), digits(8), ["pgd:steps=2"], eps="0.1", defenses=[JPEG], black_box=2, store=Store(tmp_path))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_samples_are_right_untouched_and_shown_to_every_victim(tmp_path: Path) -> None:
     model = digits_lenet()
-    results = audit(model, digits(16), ["fgsm"], eps="0.1", defenses=[JPEG], store=Store(tmp_path))
+    results = audit(model, digits(16), ["fgsm"], eps="0.1", defenses=[JPEG], black_box=0, store=Store(tmp_path))
     assert len(results.samples) == 9  # three of each: plain, oblivious, adaptive
     for sample in results.samples:
         image = torch.from_numpy(sample.image)
@@ -345,6 +420,7 @@ def test_a_black_box_is_not_attacked_by_gradients(tmp_path: Path) -> None:
         ),
         ({"defenses": ["jpg"]}, "unknown defense 'jpg'. Did you mean jpeg? 'foolscope defenses' lists all.", SpecError),
         ({"limit": 0}, "limit must be at least 1, got 0.", ParameterError),
+        ({"black_box": -1}, "black_box must be at least 0 queries, got -1.", ParameterError),
     ],
 )
 def test_says_what_is_wrong(tmp_path: Path, asked: dict[str, Any], message: str, kind: type[Exception]) -> None:
@@ -360,6 +436,12 @@ def test_no_images_is_an_error(tmp_path: Path) -> None:
 def test_the_same_defense_twice_is_one(tmp_path: Path) -> None:
     results = audit(
         Linear(), digits(4), ["fgsm"], eps="0.1", defenses=[JPEG, "jpeg:subsampling=420,quality=50"],
-        store=Store(tmp_path),
+        black_box=0, store=Store(tmp_path),
     )  # fmt: skip
     assert results.victims == ("", JPEG)
+
+
+def test_defenses_that_differ_in_their_gradient_alone_are_one() -> None:
+    closed = f"{JPEG},gradient=none"
+    assert distinct([JPEG, SMOOTH, closed, "bits", "bits"]) == (JPEG, closed, "bits")
+    assert distinct([SMOOTH, JPEG]) == (SMOOTH,)

@@ -54,6 +54,8 @@ def test_one_examination_a_network_in_the_first_norm_with_radii() -> None:
     ]
     found = [(job.victim, job.norm, job.eps, job.seed) for job in examination_jobs(grids, ("", JPEG), 5)]
     assert found == [("", "l2", 1.0, 5), (JPEG, "l2", 1.0, 5)]
+    sources = [job.source for job in examination_jobs(grids, ("", JPEG, "bits:depth=3"), 5)]
+    assert sources == ["", f"{JPEG},gradient=differentiable", "bits:depth=3"]
     with pytest.raises(SpecError) as caught:
         examination_jobs(grids[:1], ("",), 0)
     assert str(caught.value) == "an examination needs an attack with a radius in l1, l2, linf: add pgd."
@@ -63,7 +65,7 @@ def examined(store: Store, *, examine: bool = False) -> tuple[Results, AuditProg
     seen: list[AuditProgress] = []
     results = audit(
         Saturated(), digits(70), ["fgsm"], eps="0.1,0.3", defenses=[JPEG], examine=examine, store=store,
-        watch=seen.append,
+        watch=seen.append, black_box=0,
     )  # fmt: skip
     assert seen[-1].passes == pytest.approx(seen[-1].total_passes)
     return results, seen[-1]
@@ -114,11 +116,13 @@ def test_draws_decide_a_cell_only_where_there_are_several() -> None:
 
 def test_an_audit_averages_over_draws_behind_random_defenses_alone(tmp_path: Path) -> None:
     data, asked = digits(24), {"eps": "0.1", "defenses": [NOISE, JPEG], "store": Store(tmp_path)}
-    results = audit(digits_lenet(), data, ["pgd:steps=3"], eot=5, **asked)  # type: ignore[arg-type]
+    results = audit(digits_lenet(), data, ["pgd:steps=3"], eot=5, black_box=0, **asked)  # type: ignore[arg-type]
     costs = {(record.victim, record.mode): record.arrays["forwards"].max() for record in results.records}
-    assert costs[NOISE, "adaptive"] == 1 + 3 * 5 + 1 or costs[NOISE, "adaptive"] == 1 + 3 * 5 + 2
-    assert costs[JPEG, "adaptive"] == 1 + 3 + 1
-    noisy = next(record for record in results.records if (record.victim, record.mode) == (NOISE, "adaptive"))
+    assert costs[NOISE, "differentiable + eot"] in (1 + 3 * 5 + 1, 1 + 3 * 5 + 2)
+    assert costs[JPEG, "straight-through"] == costs[JPEG, "differentiable"] == 1 + 3 + 1
+    noisy = next(
+        record for record in results.records if (record.victim, record.mode) == (NOISE, "differentiable + eot")
+    )
     behind = Expectation(fs.defended(digits_lenet(), NOISE), draws=5)
     attack = PGD(eps=0.1, steps=3, early_stop=False)
     with torch.random.fork_rng():

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from foolscope.attacks import FGSM, PGD, Attack
 from foolscope.experiments.grid import eps_of
-from foolscope.experiments.results import Record, Results
+from foolscope.experiments.results import Record, Results, Strongest
 from foolscope.measure import Proportion
 from tests.experiments.unrestricted import Darken
 
@@ -31,7 +31,10 @@ def record(attack: Attack, predictions: list[int], saved: list[int], source: str
         "psnr": np.array([10.0, 20.0, 30.0, 40.0, np.inf]),
         **{name: np.array([1.0, 2.0, 3.0, 4.0, 100.0]) for name in ("l0", "l1", "l2", "linf", "ssim")},
     }
-    return Record(attack=attack, source=source, victim=victim, arrays=arrays, seconds=1.0, eps=eps_of(attack))
+    mode = ("straight-through" if source else "oblivious") if victim else "none"
+    return Record(
+        attack=attack, source=source, victim=victim, mode=mode, arrays=arrays, seconds=1.0, eps=eps_of(attack)
+    )
 
 
 RESULTS = Results(
@@ -64,7 +67,7 @@ def test_curves_are_plain_then_oblivious_then_adaptive() -> None:
         ("fgsm", "linf", "", "none"),
         ("pgd:steps=7", "linf", "", "none"),
         ("fgsm", "linf", JPEG, "oblivious"),
-        ("fgsm", "linf", JPEG, "adaptive"),
+        ("fgsm", "linf", JPEG, "straight-through"),
     ]
 
 
@@ -103,6 +106,18 @@ def test_the_weakest_by_hand() -> None:
     assert plain.points[2].forwards == pytest.approx(3 * 13 / 5)  # one attack at 0.1, two at 0.2
     assert (behind.defense, behind.mode) == (JPEG, "worst case")
     assert [(point.eps, point.accuracy) for point in behind.points] == [(0, Proportion(4, 5)), (0.2, Proportion(2, 5))]
+
+
+def test_the_weakest_names_the_attack_that_does_most_alone() -> None:
+    plain, behind = RESULTS.weakest
+    assert plain.points[0].strongest is None
+    assert [point.strongest for point in plain.points[1:]] == [
+        Strongest(attack="fgsm", mode="none", eps=0.1, accuracy=Proportion(3, 5)),
+        Strongest(attack="fgsm", mode="none", eps=0.2, accuracy=Proportion(2, 5)),
+    ]
+    assert behind.points[1].strongest == Strongest(
+        attack="fgsm", mode="oblivious", eps=0.2, accuracy=Proportion(3, 5)
+    )  # the adaptive one leaves 4 of 5
 
 
 def test_an_unrestricted_attack_has_no_curve_and_counts_inside_the_ball_alone() -> None:

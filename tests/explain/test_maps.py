@@ -98,7 +98,7 @@ def test_bad_input() -> None:
         agreement(maps, maps, 17)
     with pytest.raises(
         SpecError,
-        match=r"^unknown method 'gradcam'\. Did you mean grad-cam\? 'foolscope explain --help' "
+        match=r"^unknown method 'gradcam'\. Did you mean grad-cam\? 'foolscope explain --method list' "
         r"lists all\.$",
     ):
         EXPLAINERS["gradcam"]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from foolscope.defenses import defended
 from foolscope.errors import Cancelled, InputError, ParameterError, SpecError
 from foolscope.explain.frequencies import HalfPlane, axis, sinusoids
+from foolscope.explain.saliency import saliency
 from foolscope.explain.transfer import (
     Direction,
     jacobian_transfer_function,
@@ -108,6 +109,9 @@ def test_the_jacobian_is_a_mean_over_images_with_intervals() -> None:
     assert (found.radial.low < found.radial.mean).all()
     assert found.samples == found.radial.samples == 5
     assert found.layer is None
+    slopes = saliency(model, images, labels).square().flatten(1).sum(1)
+    for one, slope in zip(alone, slopes.tolist(), strict=True):
+        assert float(one.response.square().sum()) == pytest.approx(slope, rel=1e-5)  # Parseval
 
 
 class Square(nn.Module):

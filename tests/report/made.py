@@ -56,7 +56,17 @@ def record(attack: Attack, source: str = "", victim: str = "", fooled: int = 3, 
         "ssim": np.linspace(0.8, 0.9, count, dtype=np.float32),
         "psnr": psnr,
     }
-    return Record(attack=attack, source=source, victim=victim, arrays=arrays, seconds=seconds, eps=eps_of(attack))
+    return Record(
+        attack=attack, source=source, victim=victim, mode=mode(attack, source, victim), arrays=arrays, seconds=seconds,
+        eps=eps_of(attack),
+    )  # fmt: skip
+
+
+def mode(attack: Attack, source: str, victim: str) -> str:
+    """How a network meets an attack; a defense is followed straight through."""
+    if not victim or not source:
+        return "oblivious" if victim else "none"
+    return "straight-through" if attack.needs_gradients else "black box"
 
 
 def sample(attack: Attack, source: str = "", victims: Sequence[str] = ("",), change: float = 0.1) -> Sample:

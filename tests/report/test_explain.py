@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,14 +18,15 @@ from foolscope.data import ImageSet
 from foolscope.defenses import defended
 from foolscope.experiments.findings import Line
 from foolscope.images import to_uint8
-from foolscope.measure import Proportion
+from foolscope.measure import Mean, Proportion
 from foolscope.report.explain import TERMS, explanation_json, explanation_page
 from foolscope.report.explain_bands import heatmap_part
 from foolscope.report.explain_figures import Chart, png_file, svg_file
-from foolscope.report.explain_frequency import jacobian_part, jpeg_part, spectrum_part, transfer_part
+from foolscope.report.explain_frequency import jacobian_part, spectrum_part, transfer_part
+from foolscope.report.explain_jpeg import jpeg_part
 from foolscope.report.explain_maps import Maps, maps_part, stability_part
 from foolscope.report.explain_panels import Curves, Dots, Panels, Plane
-from foolscope.report.explain_parts import Part, Subject, as_json
+from foolscope.report.explain_parts import Measure, Part, Subject, as_json
 from foolscope.report.explain_pictures import (
     image_picture,
     map_picture,
@@ -124,12 +125,24 @@ def test_json_holds_everything_that_is_finite(report: Report) -> None:
     told = explanation_json(report.about, report.subject, report.parts)
     again = json.loads(json.dumps(told, allow_nan=False))
     assert again == told
-    assert told["images"][1] == {"image": 1, "class": 1, "prediction": 1, "attacked_prediction": 2}
+    assert told["images"][1] == {
+        "image": 1, "file": None, "class": 1, "prediction": 1, "attacked_prediction": 2,
+    }  # fmt: skip
     assert told["methods"]["spectrum"]["images_taken"] == [1, 2]
     assert told["methods"]["stability"]["true_class"]["agreement"]["k"] == 12
     heatmap = told["methods"]["heatmap"]
     assert np.shape(heatmap["errors"]) == (3, 3)
     assert heatmap["errors"][0] == heatmap["errors"][2][::-1]
+
+
+def test_files_are_called_by_their_names(report: Report) -> None:
+    names = tuple(f"{HOSTILE}{number}.png" for number in range(4))
+    named = replace(report.subject, files=names)
+    assert named.title(3) == f"{HOSTILE}3.png: d, seen as {HOSTILE}"
+    assert [image["file"] for image in explanation_json(report.about, named, [])["images"]] == list(names)
+    many = replace(report.subject, files=tuple(f"{number}.png" for number in range(9)))
+    facts = " ".join(Reader(explanation_page(report.about, many, [])).texts)
+    assert "4 images: 0.png, 1.png, 2.png, 3.png, 4.png, 5.png and 3 more" in facts
 
 
 def test_values_become_json() -> None:
@@ -142,6 +155,14 @@ def test_values_become_json() -> None:
     found = as_json(Line("x", [1.0], [2.0]), leave_out=("y",))
     assert "y" not in found
     assert found["x"] == [1.0]
+
+
+def test_intervals_end_where_values_must_lie() -> None:
+    wide = Mean(0.9, -0.4, 2.2, 2)
+    assert Measure.of("m", wide, 0.1, (0.0, 1.0)) == Measure("m", 0.9, 0.0, 1.0, 0.1)
+    assert Measure.of("m", wide) == Measure("m", 0.9, -0.4, 2.2)
+    single = Mean(0.9, -math.inf, math.inf, 1)
+    assert Measure.of("m", single, within=(0.0, 1.0)) == Measure("m", 0.9, -math.inf, math.inf)
 
 
 def plane(row: int, column: int, log: bool = False) -> Panels:

@@ -39,7 +39,7 @@ def keys(value: Any) -> Iterator[str]:
 def test_json_round_trips_and_has_no_nan() -> None:
     value = report.to_json(results(warnings=[WARNING]))
     assert json.loads(json.dumps(value, allow_nan=False)) == value
-    assert value["schema"] == "foolscope-audit/1"
+    assert value["schema"] == "foolscope-audit/2"
     assert value["warnings"][0]["evidence"] == {"difference": None, "share": 0.5}
 
 
@@ -53,13 +53,17 @@ def test_json_says_what_was_found() -> None:
     found = {(c["attack"], c["mode"]): [p["accuracy"]["successes"] for p in c["points"]] for c in value["curves"]}
     assert found["pgd:steps=20", "none"] == [7, 2, 2]
     assert found["pgd:steps=20", "oblivious"] == [7, 6, 6]
-    assert found["pgd:steps=20", "adaptive"] == [7, 3, 3]
+    assert found["pgd:steps=20", "straight-through"] == [7, 3, 3]
     attacked = value["curves"][0]["points"][1]
     assert (attacked["success"]["successes"], attacked["success"]["trials"]) == (5, 7)
     assert (attacked["saved"]["successes"], attacked["saved"]["trials"]) == (4, 5)
     assert attacked["forwards"] == 21
     weakest = {(c["norm"], c["defense"]): c["points"][-1]["accuracy"]["successes"] for c in value["weakest"]}
     assert weakest == {("linf", ""): 2, ("linf", JPEG): 3, ("l2", ""): 2, ("l2", JPEG): 3}
+    least = {(c["norm"], c["defense"]): c["points"][-1]["strongest"] for c in value["weakest"]}
+    assert [least["linf", JPEG][key] for key in ("attack", "mode", "eps")] == ["fgsm", "straight-through", 0.1]
+    assert least["linf", JPEG]["accuracy"]["successes"] == 3
+    assert value["weakest"][0]["points"][0]["strongest"] is None
     assert value["samples"][0]["predictions"] == [{"defense": "", "clean": 0, "attacked": 1}]
 
 
@@ -70,7 +74,7 @@ def test_attacks_without_a_radius_have_no_curve_and_no_eps() -> None:
     assert [(u["attack"], u["defense"], u["mode"], u["accuracy"]["successes"]) for u in value["unrestricted"]] == [
         ("darken:share=0.5", "", "none", 2),
         ("darken:share=0.5", JPEG, "oblivious", 6),
-        ("darken:share=0.5", JPEG, "adaptive", 3),
+        ("darken:share=0.5", JPEG, "black box", 3),
     ]
     assert [run["eps"] for run in value["timing"]["attacks"]] == [0.3, None] * 3
     assert {key for key in keys(value) if f"`{key}`" not in DOCUMENTED} == set()
@@ -98,7 +102,7 @@ def test_an_oblivious_attack_that_two_defenses_are_shown_is_timed_once() -> None
     base = results(attacks=[FGSM(eps=0.1)])
     other = replace(base.records[1], victim="jpeg:quality=10")
     several = replace(base, records=(*base.records, other))
-    assert [run["mode"] for run in timing(base)["attacks"]] == ["none", "oblivious", "adaptive"]
+    assert [run["mode"] for run in timing(base)["attacks"]] == ["none", "oblivious", "straight-through"]
     assert timing(several) == timing(base)
 
 
@@ -123,7 +127,7 @@ def test_table_has_a_row_for_every_image_attack_radius_and_network() -> None:
     )  # fmt: skip
     assert rows[7]["psnr"] is None
     assert not rows[7]["success"]  # wrong before, so not fooled
-    assert {row["mode"] for row in rows} == {"none", "oblivious", "adaptive"}
+    assert {row["mode"] for row in rows} == {"none", "oblivious", "straight-through"}
     for curve in made.curves:
         for point in curve.points[1:]:
             key = (curve.attack, curve.defense, curve.mode, point.eps)
@@ -144,5 +148,5 @@ def test_parquet_round_trips(tmp_path: Path) -> None:
     file = pq.ParquetFile(tmp_path / "results.parquet")
     assert file.metadata.row_group(0).column(0).compression == "ZSTD"
     assert file.schema_arrow.field("eps").type == pa.float64()
-    assert (file.schema_arrow.metadata or {})[b"schema"] == b"foolscope-audit/1"
+    assert (file.schema_arrow.metadata or {})[b"schema"] == b"foolscope-audit/2"
     assert file.read().to_pylist() == report.to_table(made).to_pylist()

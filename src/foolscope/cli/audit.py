@@ -40,36 +40,53 @@ def audit(
     eot: Annotated[
         int, typer.Option("--eot", help="Draws that a gradient behind a random defense is the mean of.", min=1)
     ] = 16,
+    black_box: Annotated[
+        int,
+        typer.Option(
+            "--black-box",
+            help="Queries of the Square that each defense meets where no black-box attack is named.",
+            min=0,
+        ),
+    ] = 500,
     examine: Annotated[
         bool, typer.Option("--examine", help="Examine whether the numbers can be believed: gradient masking.")
+    ] = False,
+    explain: Annotated[
+        str | None,
+        typer.Option("--explain", help="Explain the strongest attack by maps: saliency,grad-cam."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what is done and what is to do, and do nothing.")
     ] = False,
     offline: Offline = False,
     json: Json = False,
 ) -> None:
     """Attack a classifier, with and without defenses, and write a report.
 
-    Prints accuracy against epsilon and writes report.html, results.json and results.parquet. The same command resumes
-    after a kill.
+    Each defense is attacked obliviously and adaptively, along all its gradients and along none. Prints accuracy against
+    epsilon and writes report.html, results.json and results.parquet. The same command resumes after a kill.
     """
     from foolscope.experiments.grid import parse_eps_by_norm, split_attacks
 
-    run_audit(
-        model,
-        data,
-        out,
-        json=json,
-        attacks=split_attacks(attacks),
-        eps=parse_eps_by_norm(eps) if eps else None,
-        defenses=defense or (),
-        split=split,
-        limit=limit,
-        seed=seed,
-        precision=precision,
-        device=device,
-        eot=eot,
-        examine=examine,
-        offline=offline,
-    )
+    asked: dict[str, Any] = {
+        "attacks": split_attacks(attacks),
+        "eps": parse_eps_by_norm(eps) if eps else None,
+        "defenses": defense or (),
+        "split": split,
+        "limit": limit,
+        "seed": seed,
+        "precision": precision,
+        "device": device,
+        "eot": eot,
+        "black_box": black_box,
+        "examine": examine,
+        "explain": explain.split(",") if explain else (),
+        "offline": offline,
+    }
+    if dry_run:
+        _print_plan(model, data, json=json, **asked)
+    else:
+        run_audit(model, data, out, json=json, **asked)
 
 
 _REPORTS = Path("foolscope-reports")
@@ -116,8 +133,36 @@ def run_audit(model: str, data: str, out: Path | None, *, json: bool, **asked: A
     return results
 
 
+def _print_plan(model: str, data: str, *, json: bool, **asked: Any) -> None:
+    """What the audit would do: its attacks, what they cost, and how much of it the store holds."""
+    from dataclasses import asdict
+
+    from foolscope.cli.options import check_device, check_precision
+    from foolscope.experiments import plan_audit
+
+    console.log_to_stderr()
+    check_precision(asked["precision"])
+    check_device(asked["device"])
+    plan = plan_audit(model, data, **asked)
+    steps, images = plan.steps(), len(plan.audit.data)
+    if json:
+        console.print_json({"images": images, "steps": [asdict(step) for step in steps]})
+        return
+    made = console.table("attack", "defense", "mode", ">radii", ">passes an image", ">cells", ">done")
+    for step in steps:
+        shown = ", ".join(victim or "none" for victim in step.victims)
+        numbers = (len(step.eps) or 1, step.passes, step.cells, step.done)
+        made.add_row(step.attack, shown, _told(step.mode), *(f"{number:,}" for number in numbers))
+    out = console.stdout()
+    out.print(made)
+    left = images * sum(step.passes * (step.cells - step.done) / step.cells for step in steps)
+    told = f"at most {left:,.0f} passes over an image are left, for {images:,} images; most leave their attack early"
+    out.print(f"{told}.", markup=False, soft_wrap=True)
+
+
 def print_tables(results: Results) -> None:
     """Accuracy against epsilon, one table a norm, and the warnings."""
+    from foolscope.report.words import gradient_notes
     from foolscope.spec import format_value
 
     out = console.stdout()
@@ -129,7 +174,7 @@ def print_tables(results: Results) -> None:
     for norm in dict.fromkeys(curve.norm for curve in curves):
         here = [curve for curve in curves if curve.norm == norm]
         radii = sorted({point.eps for curve in here for point in curve.points})
-        made = console.table("attack", "defense", "attack knows", *(f">{format_value(eps)}" for eps in radii))
+        made = console.table("attack", "defense", "mode", *(f">{format_value(eps)}" for eps in radii))
         made.title = f"accuracy in % at {norm} distance"
         for curve in here:
             if curve.attack == "all" and sum(other.defense == curve.defense for other in here) == 2:
@@ -138,7 +183,7 @@ def print_tables(results: Results) -> None:
             cells = [f"{100 * by_eps[eps].value:.1f}" if eps in by_eps else "" for eps in radii]
             name = _WORST if curve.attack == "all" else curve.attack
             worst |= curve.attack == "all"
-            made.add_row(name, curve.defense or "none", _KNOWS[curve.mode], *cells)
+            made.add_row(name, curve.defense or "none", _told(curve.mode), *cells)
         out.print(made)
     if results.unrestricted:
         out.print(_unrestricted_table(results))
@@ -148,6 +193,8 @@ def print_tables(results: Results) -> None:
     if worst:
         told = "every image under the attack of these, oblivious or adaptive, that is worst for it at up to this radius"
         out.print(f"{_WORST}: {told}.", style="dim")
+    for sentence in (*_strongest(results), *gradient_notes(results)):
+        out.print(sentence, markup=False, soft_wrap=True)
     out.print(f"95 % intervals are at most {100 * widest:.1f} points wide; the report has each.", style="dim")
     if results.examinations:
         verdicts = [f"{found.defense or 'no defense'}: {found.examination.verdict}" for found in results.examinations]
@@ -158,15 +205,35 @@ def print_tables(results: Results) -> None:
 
 _WORST = "worst of all"
 
-_KNOWS = {"none": "", "oblivious": "no", "adaptive": "yes", "worst case": ""}
-"""Whether the attack knows of the defense, by the mode."""
+
+def _told(mode: str) -> str:
+    """How an attack meets a defense; nothing of what meets none."""
+    return "" if mode in ("none", "worst case") else mode
+
+
+def _strongest(results: Results) -> list[str]:
+    """A sentence for each defense and norm: its number at the reference radius, and the attack that does most alone."""
+    from foolscope.report.words import Radii, radii_by_norm
+
+    references = {radii.norm: radii for radii in radii_by_norm(results)}
+    told = []
+    for curve in results.weakest if len(results.victims) > 1 else ():
+        radii: Radii = references[curve.norm]
+        for point in curve.points:
+            if curve.defense and point.eps == radii.reference and point.strongest:
+                by, share = point.strongest, f"{100 * point.accuracy.value:.1f} %"
+                told.append(
+                    f"{curve.defense} keeps {share} at {radii.text(point.eps)} in {curve.norm}; "
+                    f"most is done by {by.attack} ({by.mode}): {100 * by.accuracy.value:.1f} % under it alone."
+                )
+    return told
 
 
 def _unrestricted_table(results: Results) -> Table:
     """What attacks without a radius leave, and how far they move the images."""
     distances = ("linf", "l2", "ssim")
     title = "accuracy in % under attacks without a radius, and their mean distances"
-    columns = ("attack", "defense", "attack knows", ">accuracy", *(f">{name}" for name in distances))
+    columns = ("attack", "defense", "mode", ">accuracy", *(f">{name}" for name in distances))
     made = console.table(*columns, title=title)
     for found in results.unrestricted:
         means = [found.outcome.distances[name] for name in distances]
@@ -174,5 +241,5 @@ def _unrestricted_table(results: Results) -> Table:
             f"{100 * found.outcome.accuracy.value:.1f}",
             *("" if mean is None else f"{mean:.3g}" for mean in means),
         ]
-        made.add_row(found.attack, found.defense or "none", _KNOWS[found.mode], *cells)
+        made.add_row(found.attack, found.defense or "none", _told(found.mode), *cells)
     return made

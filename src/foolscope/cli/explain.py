@@ -111,9 +111,11 @@ def explain(
     }
     data, network = inputs.read(images or [], model, label or [], split, limit, seed, offline)
     network = _behind(network, defense)
+    files = None if inputs.names_data(images or []) else inputs.file_names(images or [])
     study = _study(
         chosen,
         data,
+        files,
         network,
         attack,
         inputs.layers(network, layer or [], defense is not None, model),
@@ -186,6 +188,7 @@ def _behind(network: nn.Module, defense: str | None) -> nn.Module:
 def _study(
     chosen: dict[str, Method],
     data: ImageSet,
+    files: tuple[str, ...] | None,
     network: nn.Module,
     attack: str | None,
     layers: tuple[str, ...],
@@ -206,7 +209,7 @@ def _study(
         console.say(f"warning: {flat:,} of {len(images):,} images have one color: nothing can be seen in them.")
     subject = Subject(
         model=engine.info.name, data=data, class_names=describe(network).class_names,
-        predictions=engine.predict(images),
+        predictions=engine.predict(images), files=files,
     )  # fmt: skip
     if attack is not None:
         subject = _attacked(subject, engine, attack, seed)

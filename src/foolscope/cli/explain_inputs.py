@@ -30,15 +30,13 @@ def read(
 
     Raises `SpecError` where nothing is named, and for options that the other kind takes.
     """
-    from foolscope.data import DATASETS, load_data
+    from foolscope.data import load_data
     from foolscope.errors import SpecError
     from foolscope.models import load_model
 
     if not sources:
         raise SpecError("name image files or a data set: 'foolscope explain digits --model lenet'.")
-    name = sources[0].partition(":")[0]
-    is_data = len(sources) == 1 and not Path(sources[0]).exists() and (name in DATASETS or not Path(sources[0]).suffix)
-    if not is_data:
+    if not names_data(sources):
         network = load_model(model, offline=offline)
         return _files([Path(source) for source in sources], network, labels), network
     if labels:
@@ -48,6 +46,25 @@ def read(
     data = data.aligned_to(network)
     data.check_against(network)
     return data, network
+
+
+def names_data(sources: Sequence[str]) -> bool:
+    """Whether the arguments name a data set: one that is no file.  Raises `SpecError` for a folder."""
+    from foolscope.data import DATASETS
+    from foolscope.errors import SpecError
+
+    first, is_known = Path(sources[0]), sources[0].partition(":")[0] in DATASETS
+    if len(sources) > 1 or first.is_file():
+        return False
+    if first.is_dir() and not is_known:
+        raise SpecError(f"{first} is a folder: name its images, or it as a data set, 'folder:{first}'.")
+    return is_known or not first.suffix
+
+
+def file_names(paths: Sequence[str]) -> tuple[str, ...]:
+    """What files are called: by their names, or as they were given where two have the same."""
+    names = tuple(Path(path).name for path in paths)
+    return names if len(set(names)) == len(names) else tuple(paths)
 
 
 def _files(paths: Sequence[Path], network: nn.Module, texts: Sequence[str]) -> ImageSet:

@@ -82,42 +82,19 @@ class Method:
 
 def _maps(study: Study, name: str) -> Part:
     """Maps of the classes; also of the adversarial images where there is an attack."""
-    from foolscope.report.explain_maps import maps_part
+    from foolscope.report import explain_maps
 
-    title, unit, told = _MAPS[name]
+    title, unit, told = explain_maps.METHODS[name]
     layer = grad_cam_layer(study) if name == "grad-cam" else ""
     adversarial = study.subject.adversarial
     found = _computed(study, name, study.images)
     attacked = None if adversarial is None else _computed(study, name, adversarial)
-    part = maps_part(study.subject, name, title, (told.format(layer=layer),), found, attacked, unit)
+    part = explain_maps.maps_part(study.subject, name, title, (told.format(layer=layer),), found, attacked, unit)
     if name == "grad-cam":
         return replace(part, data={**part.data, "layer": layer, "empty": _empty(found)})
     if name == "integrated-gradients" and found.signed is not None:
         return _with_gap(study, part, found.signed)
     return part
-
-
-_MAPS = {
-    "saliency": (
-        "Saliency", "logits per unit of image",
-        "How fast the class's logit changes with every pixel, the slope at the image itself (Simonyan, Vedaldi and "
-        "Zisserman 2013, arXiv 1312.6034). The map is the largest magnitude over the channels.",
-    ),
-    "smooth-grad": (
-        "SmoothGrad", "logits per unit of image",
-        "The mean of the saliency over 25 noisy versions of the image (Smilkov et al. 2017, arXiv 1706.03825).",
-    ),
-    "integrated-gradients": (
-        "Integrated gradients", "logits",
-        "What every pixel adds to the class's logit on the straight way from black to the image (Sundararajan, Taly "
-        "and Yan 2017, arXiv 1703.01365). The signed values sum up to the difference of the two logits.",
-    ),
-    "grad-cam": (
-        "Grad-CAM", "logits times activation",
-        "Where the layer {layer} sees the class (Selvaraju et al. 2017, arXiv 1610.02391). The map has that layer's "
-        "few positions: what looks smooth is interpolated.",
-    ),
-}  # fmt: skip
 
 
 def _computed(study: Study, name: str, images: Tensor) -> Maps:
@@ -137,11 +114,20 @@ def _computed(study: Study, name: str, images: Tensor) -> Maps:
 
 
 def grad_cam_layer(study: Study) -> str:
-    """The layer of Grad-CAM: the first that is named, else the one that the library finds."""
+    """The layer of Grad-CAM: the first that is named, else the one that the library finds.
+
+    Raises `InputError` where it finds none, with the options that name one.
+    """
     from foolscope import explain
+    from foolscope.errors import InputError
 
     named = [layer for layer in study.layers if layer != LOGITS]
-    return named[0] if named else explain.grad_cam_layer(study.engine, study.images[:1])
+    if named:
+        return named[0]
+    try:
+        return explain.grad_cam_layer(study.engine, study.images[:1])
+    except InputError as error:
+        raise InputError(f"{error} Here the options --layer and --reshape do; '--layer list' lists them.") from None
 
 
 def _grad_cam(study: Study, model: nn.Module | Engine, images: Tensor, labels: Tensor) -> Tensor:
@@ -246,7 +232,7 @@ def _jacobian(study: Study) -> Part:
 def _jpeg(study: Study) -> Part:
     from foolscope.defenses import defended
     from foolscope.models.engine import Engine
-    from foolscope.report.explain_frequency import jpeg_part
+    from foolscope.report.explain_jpeg import jpeg_part
 
     layer = (study.layers or _first_convolution(study) or (LOGITS,))[0]
     plain = _probed(study, study.engine, layer)

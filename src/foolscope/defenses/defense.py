@@ -11,6 +11,7 @@ where the transform changes an image little.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import fields
 from typing import Any, ClassVar
 
 import torch
@@ -29,18 +30,30 @@ class Transform(Parameters, ABC):
     `summary` is one line, `source` the paper or project.
 
     `gradient` is 'straight-through' (the identity's), 'differentiable' (autograd's, through `apply`) or 'none'.
-    `random` says that `apply` draws random numbers, from torch's generators.
+    `random` says that `apply` draws random numbers, from torch's generators, `exact` that it has a derivative of its
+    own: what `differentiable` gives is no stand-in for one.
     """
 
     listing: ClassVar[str] = "foolscope defenses"
     summary: ClassVar[str]
     source: ClassVar[str]
     random: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
     gradient: str
 
     @abstractmethod
     def apply(self, images: Tensor) -> Tensor:
         """The changed images: float32 (N, C, H, W) in [0, 1] to the same shape and range."""
+
+    def passing(self, gradient: str) -> Transform:
+        """This transform with its own derivative if it has one, else with `gradient`, or the identity's for lack of it.
+
+        `gradient` is 'straight-through' or 'differentiable'.
+        """
+        offered = next((field.metadata.get("choices", ()) for field in fields(self) if field.name == "gradient"), ())
+        taken = "differentiable" if self.exact else gradient
+        chosen = taken if taken in offered else "straight-through"
+        return self.replace(gradient=chosen) if offered else self  # one without a choice is followed as it is
 
 
 class Defense(nn.Module):
@@ -69,6 +82,22 @@ class Defense(nn.Module):
     def random(self) -> bool:
         """Whether any transform draws random numbers."""
         return any(transform.random for transform in self.transforms)
+
+    def variants(self) -> dict[str, Defense]:
+        """The same defense with each gradient that an adaptive attack is to try, by the gradient's name.
+
+        'straight-through' takes the identity's derivative wherever a transform has none, 'differentiable' the smooth
+        stand-in of each that has one.  There is one of them where no transform has a stand-in ('straight-through'), or
+        none needs one ('differentiable'), and none where this defense lets no gradients pass.
+        """
+        if self.gradient == "none":
+            return {}
+        through, smooth = (
+            Defense(*(transform.passing(gradient) for transform in self.transforms)) for gradient in GRADIENTS[1:]
+        )
+        if through.spec() == smooth.spec():
+            return {through.gradient: through}
+        return {"straight-through": through, "differentiable": smooth}
 
     def spec(self) -> str:
         """The shortest spec string that `parse_defense` builds this defense from."""

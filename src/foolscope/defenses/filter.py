@@ -26,6 +26,7 @@ class PhotoFilter(ChainParameters, Transform):
     summary: ClassVar[str] = "apply a chain of photo filters"
     source: ClassVar[str] = "the filters of Baia, Di Bari, Poggioni 2021, doi 10.1007/978-3-030-72699-7_35"
     example: ClassVar[str] = "filter:chain=(gingham:strength=0.5|juno)"
+    exact: ClassVar[bool] = True
 
     gradient: str = parameter(
         "differentiable",

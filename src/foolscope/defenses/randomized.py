@@ -45,6 +45,7 @@ class ResizePad(Transform):
     summary: ClassVar[str] = "shrink to a random size, pad at a random place"
     source: ClassVar[str] = "Xie, Wang, Zhang, Ren, Yuille 2018, arXiv 1711.01991"
     random: ClassVar[bool] = True
+    exact: ClassVar[bool] = True
 
     scale: float = parameter(0.9, "smallest size, as a share of the image's", low=0.1, high=1)
     gradient: str = _gradient("the interpolation itself")
@@ -107,6 +108,7 @@ class Noise(Transform):
     summary: ClassVar[str] = "add Gaussian noise"
     source: ClassVar[str] = "Cohen, Rosenfeld, Kolter 2019, arXiv 1902.02918"
     random: ClassVar[bool] = True
+    exact: ClassVar[bool] = True
 
     sigma: float = parameter(8 / 255, "standard deviation, of values from 0 to 1", low=0.001, high=1)
     gradient: str = _gradient("the sum, where it is not clipped")

@@ -114,6 +114,7 @@ class Gaussian(Transform):
     name: ClassVar[str] = "gaussian"
     summary: ClassVar[str] = "blur with a Gaussian"
     source: ClassVar[str] = "Xu, Evans, Qi 2018, arXiv 1704.01155"
+    exact: ClassVar[bool] = True
 
     sigma: float = parameter(1.0, "standard deviation in pixels", low=0.1, high=20)
     gradient: str = parameter(

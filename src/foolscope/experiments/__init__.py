@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from foolscope.experiments.audit import Audit, AuditProgress, audit
+from foolscope.experiments.audit import Audit, AuditProgress, audit, plan_audit
 from foolscope.experiments.evolve import EvolveProgress, evolve
 from foolscope.experiments.evolved import Evolved
 from foolscope.experiments.results import Results
@@ -22,5 +22,6 @@ __all__ = [
     "Store",
     "audit",
     "evolve",
+    "plan_audit",
     "run",
 ]

@@ -8,25 +8,27 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from foolscope.experiments.cells import SAMPLES
-from foolscope.experiments.grid import specs_and_eps
+from foolscope.experiments.grid import AttackGrid, specs_and_eps
 from foolscope.experiments.provenance import ParameterCount, Repetition, machine, versions
 from foolscope.models import describe
 
 if TYPE_CHECKING:
-    from foolscope.experiments.audit import Audit
+    from foolscope.experiments.audit_jobs import Audit
 
 
 @dataclass(frozen=True)
 class Asked:
     """The specs that model and data were named by, None for what was handed over as it is; the device, if any.
 
-    `eot` is how many draws a gradient behind a random defense is the mean of.
+    `eot` is how many draws a gradient behind a random defense is the mean of, `black_box` how many queries the Square
+    has that stands in for a black-box attack.
     """
 
     model: str | None
     data: str | None
     device: str | None
     eot: int
+    black_box: int
 
 
 def about(plan: Audit, asked: Asked) -> dict[str, Any]:
@@ -52,7 +54,8 @@ def about(plan: Audit, asked: Asked) -> dict[str, Any]:
             "digest": data.digest,
             "credits": dict(zip(map(str, places), data.credits, strict=False)) if data.credits else {},
         },
-        "attacks": [{"name": grid.label, "norm": grid.norm, "eps": list(grid.eps)} for grid in plan.grids],
+        "attacks": [_grid(grid) for grid in plan.grids],
+        "companions": [_grid(grid) for grid in plan.companions],
         "defenses": list(plan.defenses),
         "seed": plan.seed,
         "precision": plan.precision,
@@ -61,6 +64,10 @@ def about(plan: Audit, asked: Asked) -> dict[str, Any]:
         "versions": versions(),
         "machine": machine(),
     }
+
+
+def _grid(grid: AttackGrid) -> dict[str, Any]:
+    return {"name": grid.label, "norm": grid.norm, "eps": list(grid.eps)}
 
 
 def _repetition(plan: Audit, asked: Asked) -> Repetition:
@@ -75,4 +82,5 @@ def _repetition(plan: Audit, asked: Asked) -> Repetition:
         seed=plan.seed,
         precision=plan.precision,
         examine=bool(plan.examinations),
+        explain=plan.explanations,
     )

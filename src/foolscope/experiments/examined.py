@@ -9,6 +9,7 @@ from typing import Any
 
 from foolscope.attacks import Watch
 from foolscope.data import ImageSet
+from foolscope.defenses import parse_defense
 from foolscope.errors import SpecError
 from foolscope.experiments.cells import Subject
 from foolscope.experiments.grid import AttackGrid
@@ -34,22 +35,26 @@ class Examined:
 
 @dataclass(frozen=True, kw_only=True)
 class ExaminationJob:
-    """An examination of one network of an audit at a radius in a norm."""
+    """An examination of one network of an audit, `victim`, at a radius in a norm.
+
+    `source` is the same network with the gradient that is examined.
+    """
 
     victim: str
+    source: str
     norm: str
     eps: float
     seed: int
 
     def spec(self, subject: Subject, data: ImageSet) -> dict[str, Any]:
         """What decides the cell."""
-        engine = subject.engines[self.victim]
+        engine = subject.engines[self.source]
         return {
             "kind": "examination",
             "model": subject.digest,
             "data": data.digest,
             "name": data.name,  # decides which shipped network it is compared with
-            "victim": self.victim,
+            "victim": self.source,
             "norm": self.norm,
             "eps": self.eps,
             "limit": LIMIT,
@@ -60,13 +65,14 @@ class ExaminationJob:
 
     def run(self, subject: Subject, data: ImageSet, watch: Watch | None = None) -> Examination:
         """The examination."""
-        engine = subject.engines[self.victim]
+        engine = subject.engines[self.source]
         return examine(engine, data, self.eps, self.norm, limit=LIMIT, seed=self.seed, watch=watch)
 
 
 def examination_jobs(grids: Iterable[AttackGrid], victims: tuple[str, ...], seed: int) -> tuple[ExaminationJob, ...]:
     """One job a network, at the reference radius of the first norm of an audit in which examinations are made.
 
+    A defense that has a smooth stand-in is examined with it: that gradient is the one that says most.
     Raises `SpecError` where no attack has a radius in such a norm.
     """
     grids = tuple(grids)
@@ -74,7 +80,15 @@ def examination_jobs(grids: Iterable[AttackGrid], victims: tuple[str, ...], seed
     if norm is None:
         raise SpecError(f"an examination needs an attack with a radius in {', '.join(NORMS)}: add pgd.")
     eps = reference_radius(norm, sorted({eps for grid in grids if grid.norm == norm for eps in grid.eps}))
-    return tuple(ExaminationJob(victim=victim, norm=norm, eps=eps, seed=seed) for victim in victims)
+    return tuple(
+        ExaminationJob(victim=victim, source=_smoothest(victim), norm=norm, eps=eps, seed=seed) for victim in victims
+    )
+
+
+def _smoothest(victim: str) -> str:
+    """The spec of the defense with its smooth gradient, where it has one."""
+    smooth = parse_defense(victim).variants().get("differentiable") if victim else None
+    return smooth.spec() if smooth else victim
 
 
 def reference_radius(norm: str, radii: Iterable[float]) -> float:

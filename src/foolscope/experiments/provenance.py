@@ -16,6 +16,8 @@ from foolscope.spec import format_value
 
 DEFAULT_EOT = 16
 """Draws that a gradient behind a random defense is the mean of."""
+DEFAULT_QUERIES = 500
+"""Queries an image of the Square that stands in for a black-box attack on a defense."""
 _PACKAGES = ("foolscope", "torch", "torchvision", "numpy", "pillow", "opencv-python-headless")
 
 
@@ -38,7 +40,9 @@ class Repetition:
     precision: str
     device: str | None
     eot: int = DEFAULT_EOT
+    black_box: int = DEFAULT_QUERIES
     examine: bool = False
+    explain: tuple[str, ...] = ()
 
     def command(self) -> str | None:
         """The command line; None for a model or data that no spec names."""
@@ -56,7 +60,9 @@ class Repetition:
         parts += ["--precision", self.precision] if self.precision != "float32" else []
         parts += ["--device", self.device] if self.device else []
         parts += ["--eot", str(self.eot)] if self.eot != DEFAULT_EOT else []
+        parts += ["--black-box", str(self.black_box)] if self.black_box != DEFAULT_QUERIES else []
         parts += ["--examine"] if self.examine else []
+        parts += ["--explain", ",".join(self.explain)] if self.explain else []
         return shlex.join(parts)
 
     def python(self) -> str:
@@ -64,7 +70,9 @@ class Repetition:
         chosen = f"split={self.split!r}, limit={self.limit!r}, " if self.data else ""
         more = f", device={self.device!r}" if self.device else ""
         more += f", eot={self.eot}" if self.eot != DEFAULT_EOT else ""
+        more += f", black_box={self.black_box}" if self.black_box != DEFAULT_QUERIES else ""
         more += ", examine=True" if self.examine else ""
+        more += f", explain={list(self.explain)!r}" if self.explain else ""
         lines = [
             "import foolscope as fs",
             "",

@@ -19,6 +19,7 @@ from torch import Tensor
 from foolscope.attacks import Attack
 from foolscope.experiments.cells import PLAIN
 from foolscope.experiments.examined import Examined
+from foolscope.experiments.explained import Explained
 from foolscope.experiments.grid import UNRESTRICTED, norm_of, without_eps
 from foolscope.measure import Proportion, accuracy, per_class
 
@@ -26,30 +27,23 @@ DISTANCES = ("l0", "l1", "l2", "linf", "ssim", "psnr")
 _ROUNDING = 1e-6
 """What a radius and a distance may be apart: both are rounded to float32."""
 
-MODES = ("none", "oblivious", "adaptive")
-"""Without a defense; with one that the attack does not know of; with one that it differentiates through."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """One attack at one epsilon as one network sees it.  Arrays are (N,), in the data set's order.
 
-    `eps` is None of an unrestricted attack.  All records of one run of a minimum-norm attack have its `seconds`.
+    `source` is the spec of the defense that was attacked, with the gradient that was followed, `victim` of the one that
+    was shown the result, both '' of the plain network; `mode` is one of `audit_jobs.MODES`.  `eps` is None of an
+    unrestricted attack.  All records of one run of a minimum-norm attack have its `seconds`.
     """
 
     attack: Attack
     source: str
     victim: str
+    mode: str
     arrays: dict[str, NDArray[Any]]
     seconds: float
     eps: float | None
-
-    @property
-    def mode(self) -> str:
-        """One of `MODES`."""
-        if self.victim == PLAIN:
-            return "none"
-        return "adaptive" if self.source == self.victim else "oblivious"
 
     def within(self, eps: float, untouched: NDArray[Any]) -> Record:
         """What a minimum-norm attack did with at most `eps`: images that it moved farther count as left alone.
@@ -93,6 +87,23 @@ class Point(Outcome):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Strongest:
+    """The attack that leaves least of a network by itself, at the radius and in the mode in which it does."""
+
+    attack: str
+    mode: str
+    eps: float | None
+    accuracy: Proportion
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeakestPoint(Point):
+    """Where every image meets the attack that is worst for it, and which of them does most; None where eps = 0."""
+
+    strongest: Strongest | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Curve:
     """Accuracy against epsilon of one attack on one network; the first point is eps = 0, the clean accuracy."""
 
@@ -101,6 +112,13 @@ class Curve:
     defense: str
     mode: str
     points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeakestCurve(Curve):
+    """The curve of all attacks together on one network."""
+
+    points: tuple[WeakestPoint, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +170,8 @@ class Results:
     """Of a part of a data set the images' places in the whole (N,)."""
     examinations: tuple[Examined, ...] = ()
     """Whether the numbers can be believed, one examination a network; none where they were not asked for."""
+    explained: Explained | None = field(default=None, repr=False)
+    """What the strongest attack does to where the plain network looks; None where it was not asked for."""
 
     def place(self, index: int) -> int:
         """The place in the whole data set of the image `index` of these."""
@@ -177,7 +197,7 @@ class Results:
 
     @cached_property
     def curves(self) -> tuple[Curve, ...]:
-        """One curve for every attack and way of meeting it: plain, then each defense oblivious and adaptive."""
+        """One curve for every attack and mode: plain, then each defense oblivious and in each adaptive mode."""
         groups: dict[tuple[str, str, str], list[tuple[float, Record]]] = {}
         for record in self.records:
             if record.eps is not None:
@@ -234,7 +254,7 @@ class Results:
         }
 
     @cached_property
-    def weakest(self) -> tuple[Curve, ...]:
+    def weakest(self) -> tuple[WeakestCurve, ...]:
         """Per norm and defense: accuracy where every image meets the attack that is worst for it.
 
         All attacks up to the radius count, since a smaller ball lies in a larger one, and unrestricted ones on the
@@ -247,20 +267,21 @@ class Results:
                 chosen = [r for r in self.records if r.victim == victim and norm_of(r.attack) in (norm, UNRESTRICTED)]
                 radii = sorted({record.eps for record in chosen if record.eps is not None})
                 points = [self._weakest_point(victim, norm, eps, chosen) for eps in radii]
-                first = Point(
+                first = WeakestPoint(
                     eps=0.0, accuracy=self.clean_accuracy(victim), success=Proportion(0, 0), saved=Proportion(0, 0),
                     distances={}, forwards=1.0, backwards=0.0,
                 )  # fmt: skip
                 mode = "none" if victim == PLAIN else "worst case"
-                curves.append(Curve(attack="all", norm=norm, defense=victim, mode=mode, points=(first, *points)))
+                curves.append(WeakestCurve(attack="all", norm=norm, defense=victim, mode=mode, points=(first, *points)))
         return tuple(curves)
 
-    def _weakest_point(self, victim: str, norm: str, eps: float, records: list[Record]) -> Point:
+    def _weakest_point(self, victim: str, norm: str, eps: float, records: list[Record]) -> WeakestPoint:
         here = [record for record in records if record.eps is None or record.eps <= eps]
-        correct = torch.stack([self._correct_within(record, norm, eps) for record in here]).all(0)
-        before = self.clean_correct(victim)
+        standing = torch.stack([self._correct_within(record, norm, eps) for record in here])
+        correct, before = standing.all(0), self.clean_correct(victim)
+        least = int(standing.sum(1).argmin())
         runs = {(record.attack, record.source): record.arrays for record in here}
-        return Point(
+        return WeakestPoint(
             eps=eps,
             accuracy=accuracy(correct),
             success=accuracy((before & ~correct)[before]),
@@ -268,6 +289,12 @@ class Results:
             distances={},
             forwards=sum(float(arrays["forwards"].mean()) for arrays in runs.values()),
             backwards=sum(float(arrays["backwards"].mean()) for arrays in runs.values()),
+            strongest=Strongest(
+                attack=without_eps(here[least].attack),
+                mode=here[least].mode,
+                eps=here[least].eps,
+                accuracy=accuracy(standing[least]),
+            ),
         )
 
 

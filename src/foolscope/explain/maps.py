@@ -46,7 +46,7 @@ def grad_cam_map(model: nn.Module | Engine, images: Tensor, labels: Tensor) -> T
 
 EXPLAINERS: Registry[Explainer] = Registry(
     "method",
-    "foolscope explain --help",
+    "foolscope explain --method list",
     {
         "saliency": saliency_map,
         "smooth-grad": smooth_grad_map,

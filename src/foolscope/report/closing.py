@@ -21,10 +21,11 @@ TERMS = {
     "size, also near 0 and 100 %. It says nothing about stronger attacks, which can only lower the number.",
     "Oblivious attack": "The attacker knows the network but not its defense: images that were pushed as far as they go "
     "on the plain network are shown to the defended one. A high number here is no evidence of robustness.",
-    "Adaptive attack": "The attacker knows the defense and differentiates through it; where it has no derivative, the "
-    "identity's stands in (straight-through, BPDA: Athalye, Carlini and Wagner 2018, arXiv 1802.00420). Where it draws "
-    "random numbers, gradients are averaged over draws (expectation over transformation: Athalye, Engstrom, Ilyas and "
-    "Kwok 2018, arXiv 1707.07397).",
+    "Adaptive attack": "The attacker knows the defense. Where it has no derivative, the identity's stands in "
+    "(straight-through, BPDA: Athalye, Carlini and Wagner 2018, arXiv 1802.00420), and that of a smooth version of it "
+    "where there is one (differentiable, as is what has a derivative of its own). Where it draws random numbers, "
+    "gradients are averaged over draws (+ eot, expectation over transformation: Athalye, Engstrom, Ilyas and Kwok "
+    "2018, arXiv 1707.07397). A black-box attack follows no gradient: a defense that only hides them does not stop it.",
     "Weakest": "Every image meets the attack of this report that is worst for it, up to this radius; for a defense "
     "all its attacks count, oblivious and adaptive, and attacks without a radius where they stay inside it. It is the "
     "number to rely on, and still an upper bound.",

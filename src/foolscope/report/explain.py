@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,16 +10,17 @@ from typing import Any
 import numpy as np
 
 from foolscope.files import write_bytes, write_json
-from foolscope.report.closing import linked
-from foolscope.report.explain_figures import Chart, on_page, png_file, svg_file
-from foolscope.report.explain_parts import Measure, Part, Subject, as_json
+from foolscope.report.explain_figures import png_file, svg_file
+from foolscope.report.explain_parts import Part, Subject, as_json
+from foolscope.report.explain_section import section
+from foolscope.report.explain_slider import SCRIPT
 from foolscope.report.figures import Styles
 from foolscope.report.html import document
-from foolscope.report.markup import Html, folded, join, tag
-from foolscope.report.tables import row, table
-from foolscope.report.words import NONE, counted, number
+from foolscope.report.markup import Html, join, tag
+from foolscope.report.words import NONE, counted, listed
 
 SCHEMA = "foolscope-explanation/1"
+_NAMED = 6
 
 TERMS = {
     "Cycles per pixel": "How many times a wave repeats over one pixel. Along an axis an image holds at most 0.5, one "
@@ -79,6 +79,7 @@ def _images_json(subject: Subject) -> list[dict[str, Any]]:
     return [
         {
             "image": place,
+            "file": subject.files[index] if subject.files else None,
             "class": int(data.labels[index]),
             "prediction": int(subject.predictions[index]),
             "attacked_prediction": None if subject.answers is None else int(subject.answers[index]),
@@ -100,9 +101,9 @@ def explanation_page(about: dict[str, Any], subject: Subject, parts: Sequence[Pa
         "header",
         tag("p", "foolscope explanation", class_="eyebrow"),
         tag("h1", title),
-        tag("p", _facts(about), class_="facts"),
+        tag("p", _facts(about, subject), class_="facts"),
     )
-    sections = [tag("section", tag("h2", part.title), *_part(part, styles)) for part in parts]
+    sections = [tag("section", tag("h2", part.title), *section(part, styles)) for part in parts]
     closing = {
         "How to repeat this": [tag("pre", tag("code", about["command"]), class_="wrap")] if about["command"] else [],
         "What was used": [_pairs(_provenance(about, subject), "pairs")],
@@ -110,12 +111,16 @@ def explanation_page(about: dict[str, Any], subject: Subject, parts: Sequence[Pa
     }
     ending = [tag("section", tag("h2", name), *inside) for name, inside in closing.items() if inside]
     main = tag("main", *sections, *ending)
-    return document(f"{title}: explanation", (header, main), styles, about["versions"]["foolscope"])
+    script = SCRIPT if any(part.slider for part in parts) else ""
+    return document(f"{title}: explanation", (header, main), styles, about["versions"]["foolscope"], script)
 
 
-def _facts(about: dict[str, Any]) -> Html:
+def _facts(about: dict[str, Any], subject: Subject) -> Html:
     data = about["data"]
-    lines = [f"{counted(data['images'], 'image')} of {data['spec']}, {data['split']}"]
+    if subject.files:
+        lines = [f"{counted(data['images'], 'image')}: {_few(subject.files)}"]
+    else:
+        lines = [f"{counted(data['images'], 'image')} of {data['spec']}, {data['split']}"]
     if about["attack"]:
         lines.append(f"attack: {about['attack']}, which changed {counted(about['moved'], 'image')}")
     if about["defense"]:
@@ -123,39 +128,10 @@ def _facts(about: dict[str, Any]) -> Html:
     return join(lines, tag("br"))
 
 
-def _part(part: Part, styles: Styles) -> list[Html]:
-    told = [tag("p", linked(paragraph)) for paragraph in part.told]
-    first, rest = part.charts[:2], part.charts[2:]
-    shown = [on_page(chart, styles) for chart in first]
-    moving = [folded("Animation over the qualities", [_animation(content)]) for content in part.animations.values()]
-    return [*told, *shown, *(_folded_chart(chart, styles, part) for chart in rest), *moving, _measures(part)]
-
-
-def _folded_chart(chart: Chart, styles: Styles, part: Part) -> Html:
-    drawn = on_page(chart, styles)
-    return folded("Channel by channel", [drawn]) if chart.name.endswith("channels") else drawn
-
-
-def _animation(content: bytes) -> Html:
-    source = f"data:image/gif;base64,{base64.b64encode(content).decode()}"
-    told = "The same plane of frequencies at one quality after the other."
-    return tag("figure", tag("img", src=source, alt=told, width=430), class_="strip")
-
-
-def _measures(part: Part) -> Html:
-    has_null = any(measure.null is not None for measure in part.measures)
-    heads = ["Measure", "Value", *(["Null level"] if has_null else [])]
-    rows = [_measure_row(measure, has_null) for measure in part.measures]
-    return table("Measures; intervals are those of 95 % over the images", heads, [rows], "dense")
-
-
-def _measure_row(measure: Measure, has_null: bool) -> Html:
-    ends = [end for end in (measure.low, measure.high) if end is not None and np.isfinite(end)]
-    small = tag("span", f"[{number(ends[0])},\u00a0{number(ends[1])}]", class_="interval") if len(ends) == 2 else ""
-    cells: list[Html | str] = [join((number(measure.value), " ", small) if small else (number(measure.value),))]
-    if has_null:
-        cells.append(NONE if measure.null is None else number(measure.null))
-    return row(measure.what, cells)
+def _few(names: Sequence[str]) -> str:
+    """'a.png, b.png and 3 more'."""
+    more = len(names) - _NAMED
+    return listed(names) if more <= 0 else f"{', '.join(names[:_NAMED])} and {more:,} more"
 
 
 def _provenance(about: dict[str, Any], subject: Subject) -> dict[str, str]:

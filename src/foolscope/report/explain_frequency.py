@@ -1,4 +1,4 @@
-"""Parts on how networks, JPEG and attacks treat frequencies: transfer functions and noise spectra."""
+"""Parts on how networks and attacks treat frequencies: transfer functions and noise spectra."""
 
 from __future__ import annotations
 
@@ -11,25 +11,22 @@ from torch import Tensor
 
 from foolscope.experiments.findings import Line
 from foolscope.explain import NoiseSpectrum, Profile, TransferFunction
-from foolscope.explain.frequencies import Bins
 from foolscope.explain.spectrum import Spectrum
-from foolscope.report.explain_figures import Chart, gif_file
+from foolscope.report.explain_figures import Chart
 from foolscope.report.explain_panels import Curves, Panels, Plane
-from foolscope.report.explain_parts import Measure, Part, Subject, as_json, line
+from foolscope.report.explain_parts import POSITIVE, Measure, Part, Subject, as_json, line
 from foolscope.report.words import counted
 
-_FREQUENCY = "frequency (cycles per pixel)"
-_AS_MANY_QUALITIES = 5
-_GIF_WIDTH = 400
-_PLANES = ("channels", "response", "distortion", "power")
+FREQUENCY = "frequency (cycles per pixel)"
+PLANES = ("channels", "response", "distortion", "power")
 """What goes into arrays instead of `explain.json`."""
 _CHANNELS = 12
 
 
 def transfer_part(found: Sequence[TransferFunction]) -> Part:
     """The response of every probed layer; of the logits alone: 'logits'."""
-    titles = [_layer_title(one) for one in found]
-    charts = [*_response_charts("transfer-function", found, titles, "Means over all directions.")]
+    titles = [layer_title(one) for one in found]
+    charts = [*_response_charts("transfer-function", found, titles, "Curves are means over all directions.")]
     charts += [_channel_chart(one) for one in found if one.layer and len(one.channels) > 1][:1]
     first = found[0]
     color = "gray" if first.direction and len(set(first.direction)) == 1 else f"color {first.direction}"
@@ -41,7 +38,7 @@ def transfer_part(found: Sequence[TransferFunction]) -> Part:
     return Part(
         method="transfer-function", title="Transfer functions", told=(told,), charts=tuple(charts),
         measures=tuple(measure for one in found for measure in _transfer_measures(one)),
-        data={"functions": [as_json(one, leave_out=_PLANES) for one in found]},
+        data={"functions": [as_json(one, leave_out=PLANES) for one in found]},
         arrays={name: plane for one in found for name, plane in _arrays(one).items()},
     )  # fmt: skip
 
@@ -60,31 +57,32 @@ def jacobian_part(found: TransferFunction) -> Part:
         "gradient of the class's logit (Krishnamachari, Ng and Foo 2023, arXiv 2301.13514, who take the loss). The "
         "unit is a wave of ℓ2 norm 1: times the square root of the number of pixels it is a wave of amplitude 1."
     )
-    caption = "Means over all directions; the band is the 95 % interval over the images."
+    caption = "The curve is the mean over all directions; its band is the 95 % interval over the images."
     return Part(
         method="jacobian", title="Transfer function at real images", told=(told,),
         charts=_response_charts("jacobian", [found], ["logits at real images"], caption),
-        measures=tuple(_transfer_measures(found)), data=as_json(found, leave_out=_PLANES),
+        measures=tuple(_transfer_measures(found)), data=as_json(found, leave_out=PLANES),
         arrays={"jacobian": found.response.float().numpy()},
     )  # fmt: skip
 
 
 def _response_charts(
     name: str, found: Sequence[TransferFunction], titles: Sequence[str], caption: str
-) -> tuple[Chart, Chart]:
-    """Planes and radial curves, one panel a layer."""
-    planes = tuple(_plane(one, title) for one, title in zip(found, titles, strict=True))
+) -> tuple[Chart, ...]:
+    """Planes and radial curves, one panel a layer; of one layer beside each other."""
+    planes = tuple(response_plane(one, title) for one, title in zip(found, titles, strict=True))
     curves = tuple(
-        Curves(title=title, lines=(line("response", one.radial),), x=_FREQUENCY, y=_short_unit(one.unit), nyquist=True)
+        Curves(title=title, lines=(line("response", one.radial),), x=FREQUENCY, y=short_unit(one.unit), nyquist=True)
         for one, title in zip(found, titles, strict=True)
     )
+    label = "Response to every frequency; explain.json has the numbers."
+    middle = (
+        "0 is in the middle: waves that run to the right lie beside it, waves that run downward above and below it."
+    )
+    if len(found) == 1:
+        return (Panels(name=name, panels=(*planes, *curves), label=label, caption=f"{middle} {caption}"),)
     return (
-        Panels(
-            name=name, panels=planes,
-            label="Response to every frequency; explain.json has the numbers.",
-            caption="0 is in the middle: waves that run to the right lie beside it, waves that run downward above and "
-            "below it.",
-        ),
+        Panels(name=name, panels=planes, label=label, caption=middle),
         Panels(
             name=f"{name}-radial", panels=curves,
             label="Mean response to each length of frequency; explain.json has the numbers.", caption=caption,
@@ -92,23 +90,25 @@ def _response_charts(
     )  # fmt: skip
 
 
-def _layer_title(one: TransferFunction) -> str:
+def layer_title(one: TransferFunction) -> str:
+    """What was probed: the layer's name, or the logits."""
     return "logits at real images" if one.method == "jacobian" else one.layer or "logits"
 
 
 def _file_name(one: TransferFunction) -> str:
-    return re.sub("[^A-Za-z0-9]+", "-", _layer_title(one))
+    return re.sub("[^A-Za-z0-9]+", "-", layer_title(one))
 
 
-def _plane(one: TransferFunction, title: str, limits: tuple[float, float] | None = None) -> Plane:
+def response_plane(one: TransferFunction, title: str, limits: tuple[float, float] | None = None) -> Plane:
+    """The response to every frequency; colors go from 0 to its maximum without `limits`."""
     values = one.response.numpy()
     return Plane(
         title=title, vertical=one.vertical.tolist(), horizontal=one.horizontal.tolist(), values=values,
-        unit=_short_unit(one.unit), limits=limits or (0.0, float(values.max())),
+        unit=short_unit(one.unit), limits=limits or (0.0, float(values.max())),
     )  # fmt: skip
 
 
-def _short_unit(unit: str) -> str:
+def short_unit(unit: str) -> str:
     """A unit that fits above a small plane."""
     return unit.replace("per unit of image amplitude", "per unit amplitude").replace("per unit of l2", "per unit of ℓ2")
 
@@ -120,7 +120,7 @@ def _channel_chart(one: TransferFunction) -> Panels:
     planes = [
         Plane(
             title=f"{one.layer}, channel {number}", vertical=one.vertical.tolist(), horizontal=one.horizontal.tolist(),
-            values=one.channels[number].numpy(), unit=_short_unit(one.unit), limits=(0.0, top),
+            values=one.channels[number].numpy(), unit=short_unit(one.unit), limits=(0.0, top),
         )
         for number in range(count)
     ]  # fmt: skip
@@ -132,12 +132,12 @@ def _channel_chart(one: TransferFunction) -> Panels:
 
 
 def _transfer_measures(one: TransferFunction) -> list[Measure]:
-    title = _layer_title(one)
+    title = layer_title(one)
     strongest = int(one.radial.mean.argmax())
     found = [
         Measure(f"{title}: strongest ring (cycles per pixel)", float(one.radial.coordinate[strongest])),
         Measure(
-            f"{title}: response there ({_short_unit(one.unit)})",
+            f"{title}: response there ({short_unit(one.unit)})",
             *(float(part[strongest]) for part in (one.radial.mean, one.radial.low, one.radial.high)),
         ),
     ]  # fmt: skip
@@ -146,117 +146,16 @@ def _transfer_measures(one: TransferFunction) -> list[Measure]:
     return found
 
 
-def jpeg_part(
-    plain: TransferFunction, layer: Mapping[int, TransferFunction], codec: Mapping[int, TransferFunction]
-) -> Part:
-    """A layer's response behind JPEG at several qualities, and JPEG's own gain and distortion."""
-    name, qualities = _layer_title(plain), sorted(layer)
-    limits = (0.0, max(float(one.response.max()) for one in (plain, *layer.values())))
-    frames = [
-        Panels(name="jpeg", label="", caption="", panels=(_plane(layer[q], f"{name} behind quality {q}", limits),))
-        for q in qualities
-    ]
-    measures = [
-        Measure(f"quality {q}: {what}", value)
-        for q in qualities
-        for what, value in (
-            (f"mean response of {name}, as a share of that without JPEG", _ratio(layer[q], plain)),
-            ("JPEG's distortion, mean over all frequencies", _mean_distortion(codec[q])),
-        )
-    ]
-    told = (
-        f"Waves pass JPEG before they reach {name}. JPEG is no linear filter: it removes what lies below its "
-        "quantization steps and invents other frequencies, which its distortion counts; waves of another amplitude "
-        "would fare differently.",
-    )
-    data = {
-        key: [{"quality": q, **as_json(found[q], leave_out=_PLANES)} for q in qualities]
-        for key, found in (("layer", layer), ("codec", codec))
-    }
-    return Part(
-        method="jpeg", title="Transfer functions behind JPEG", told=told,
-        charts=_jpeg_charts(plain, layer, codec, limits), measures=tuple(measures), data=data,
-        arrays={
-            f"jpeg-{kind}-{q}": plane.float().numpy()
-            for q in qualities
-            for kind, plane in (
-                ("layer", layer[q].response), ("gain", codec[q].response), ("distortion", codec[q].distortion),
-            )
-            if plane is not None
-        },
-        animations={"jpeg": gif_file(frames, _GIF_WIDTH)},
-    )  # fmt: skip
-
-
-def _jpeg_charts(
-    plain: TransferFunction,
-    layer: Mapping[int, TransferFunction],
-    codec: Mapping[int, TransferFunction],
-    limits: tuple[float, float],
-) -> tuple[Chart, ...]:
-    """Planes and radial curves of a few qualities, and the codec's gain and distortion."""
-    name, chosen = _layer_title(plain), _spread(sorted(layer))
-    planes = [_plane(layer[quality], f"Quality {quality}", limits) for quality in chosen]
-    lines = [line(f"quality {quality}", layer[quality].radial) for quality in chosen]
-    behind = Curves(
-        title=f"{name} behind JPEG", x=_FREQUENCY, y=_short_unit(plain.unit), nyquist=True,
-        lines=(*lines, line("without JPEG", plain.radial, is_reference=True)),
-    )  # fmt: skip
-    gain = Curves(
-        title="Gain of JPEG", x=_FREQUENCY, y="amplitude out per amplitude in", nyquist=True,
-        lines=tuple(line(f"quality {quality}", codec[quality].radial) for quality in chosen),
-    )  # fmt: skip
-    distortion = Curves(
-        title="Distortion of JPEG", x=_FREQUENCY, y="share of energy that is not the wave", nyquist=True,
-        lines=tuple(_distortion_line(f"quality {quality}", codec[quality]) for quality in chosen),
-    )  # fmt: skip
-    return (
-        Panels(
-            name="jpeg", panels=(*planes, _plane(plain, "Without JPEG", limits)),
-            label=f"Response of {name} to every frequency behind JPEG, at {len(chosen)} qualities, and without.",
-            caption=f"Response of {name}; all planes share one scale.",
-        ),
-        Panels(
-            name="jpeg-radial", panels=(behind,), caption="Means over all directions.",
-            label=f"Mean response of {name} to each length of frequency, behind JPEG and without.",
-        ),
-        Panels(
-            name="jpeg-codec", panels=(gain, distortion),
-            label="Gain and distortion of JPEG itself for each length of frequency.",
-            caption="JPEG as a filter of one wave: how much of the wave it keeps, and how much else it adds.",
-        ),
-    )  # fmt: skip
-
-
-def _spread(qualities: Sequence[int]) -> list[int]:
-    """All, or some from the first to the last."""
-    places = np.linspace(0, len(qualities) - 1, min(len(qualities), _AS_MANY_QUALITIES)).round().astype(int)
-    return [qualities[place] for place in dict.fromkeys(places.tolist())]
-
-
-def _ratio(one: TransferFunction, plain: TransferFunction) -> float:
-    return float(one.response.mean() / plain.response.mean())
-
-
-def _mean_distortion(one: TransferFunction) -> float:
-    assert one.distortion is not None, "of a probed layer"
-    return float(one.distortion.mean())
-
-
-def _distortion_line(name: str, one: TransferFunction) -> Line:
-    """The mean distortion of each ring."""
-    assert one.distortion is not None, "of a probed layer"
-    rings = Bins.rings(one.vertical, one.horizontal)
-    return Line(name, rings.coordinate.tolist(), rings.means(one.distortion[None])[0].tolist())
-
-
 def spectrum_part(subject: Subject, found: NoiseSpectrum, rows: Tensor) -> Part:
     """How the noise's energy lies over the frequencies, beside white noise and the images' own."""
     kinds = {"noise": found.noise, "white noise": found.white, "images": found.images}
     there = {name: one for name, one in kinds.items() if one is not None}
     white = _centroid(found.white)
     measures = [
-        *(Measure.of(f"{name}: energy (squared ℓ2 norm)", one.mean_energy) for name, one in there.items()),
+        *(
+            Measure.of(f"{name}: energy (squared ℓ2 norm)", one.mean_energy, within=POSITIVE)
+            for name, one in there.items()
+        ),
         Measure("noise: mean frequency of its energy (cycles per pixel)", _centroid(found.noise), null=white),
         *([] if found.images is None else [
             Measure("images: mean frequency of their energy (cycles per pixel)", _centroid(found.images), null=white)
@@ -269,7 +168,7 @@ def spectrum_part(subject: Subject, found: NoiseSpectrum, rows: Tensor) -> Part:
     )
     data = {
         "images_taken": as_json(rows),
-        **{name.replace(" ", "_"): as_json(one, leave_out=_PLANES) for name, one in there.items()},
+        **{name.replace(" ", "_"): as_json(one, leave_out=PLANES) for name, one in there.items()},
     }
     return Part(
         method="spectrum", title="The noise's spectrum", told=told, charts=_spectrum_charts(there),
@@ -292,7 +191,7 @@ def _spectrum_charts(there: Mapping[str, Spectrum]) -> tuple[Chart, ...]:
         for name, one in there.items()
     ]  # fmt: skip
     radial = Curves(
-        title="By frequency", x=_FREQUENCY, y=f"mean power at a frequency ({unit})", log=True, nyquist=True,
+        title="By frequency", x=FREQUENCY, y=f"mean power at a frequency ({unit})", log=True, nyquist=True,
         lines=tuple(line(name, one.radial, is_reference=name == "white noise") for name, one in there.items()),
     )  # fmt: skip
     angular = Curves(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from foolscope.experiments.findings import Line
-from foolscope.explain import Comparison, PixelCurve, RandomizedLayer, SalientEnergy, Stability
+from foolscope.explain import Agreement, Comparison, PixelCurve, RandomizedLayer, SalientEnergy, Stability
 from foolscope.measure import Mean, mean_interval
 from foolscope.report.explain_figures import MAGNITUDES, SIGNED
 from foolscope.report.explain_panels import Curves, Dots, Panels
-from foolscope.report.explain_parts import Measure, Part, Subject, as_json
+from foolscope.report.explain_parts import POSITIVE, SHARE, Measure, Part, Subject, as_json
 from foolscope.report.explain_pictures import (
     Picture,
     Sheet,
@@ -29,6 +29,29 @@ from foolscope.report.words import counted
 
 _MAGNITUDE = (MAGNITUDES, "0", "99th percentile", "strength of the map")
 _SIGNS = (SIGNED, "\u2212", "+", "what brighter pixels do")
+METHODS = {
+    "saliency": (
+        "Saliency", "logits per unit of image",
+        "How fast the class's logit changes with every pixel, the slope at the image itself (Simonyan, Vedaldi and "
+        "Zisserman 2013, arXiv 1312.6034). The map is the largest magnitude over the channels.",
+    ),
+    "smooth-grad": (
+        "SmoothGrad", "logits per unit of image",
+        "The mean of the saliency over 25 noisy versions of the image (Smilkov et al. 2017, arXiv 1706.03825).",
+    ),
+    "integrated-gradients": (
+        "Integrated gradients", "logits",
+        "What every pixel adds to the class's logit on the straight way from black to the image (Sundararajan, Taly "
+        "and Yan 2017, arXiv 1703.01365). The signed values sum up to the difference of the two logits.",
+    ),
+    "grad-cam": (
+        "Grad-CAM", "logits times activation",
+        "Where the layer {layer} sees the class (Selvaraju et al. 2017, arXiv 1610.02391). The map has that layer's "
+        "few positions: what looks smooth is interpolated.",
+    ),
+}  # fmt: skip
+"""Title, unit and explanation of every method that gives maps."""
+
 _TOP = 0.1
 _ROWS = 8
 """So many layers the table of model randomization has."""
@@ -74,8 +97,10 @@ def maps_part(
     )  # fmt: skip
     peaks = found.magnitudes.flatten(1).amax(1)
     measures = [
-        Measure.of(f"share of the map on its strongest {100 * _TOP:.0f} % of pixels", _concentration(found), _TOP),
-        Measure.of(f"largest value ({unit})", mean_interval(peaks)),
+        Measure.of(
+            f"share of the map on its strongest {100 * _TOP:.0f} % of pixels", _concentration(found), _TOP, SHARE
+        ),
+        Measure.of(f"largest value ({unit})", mean_interval(peaks), within=POSITIVE),
     ]
     arrays = {method: (found.magnitudes if found.signed is None else found.signed).float().cpu().numpy()}
     if attacked is not None:
@@ -102,12 +127,13 @@ _COMPARED = {
     "class after": "after",
     "own class": "predicted",
 }
-_MEASURES = {
-    "rank_correlation": ("Rank correlation", "Spearman's, of all pixels"),
-    "intersection": ("Top pixels in common", "share of the {k} most salient"),
-    "ssim": ("Structural similarity", "SSIM of the maps"),
-    "center_shift": ("Shift of the center", "pixels"),
+COMPARED_BY = {
+    "rank_correlation": ("Rank correlation", "Spearman's, of all pixels", (-1.0, 1.0)),
+    "intersection": ("Top pixels in common", "share of the {k} most salient", SHARE),
+    "ssim": ("Structural similarity", "SSIM of the maps", (-1.0, 1.0)),
+    "center_shift": ("Shift of the center", "pixels", POSITIVE),
 }
+"""What maps are compared by: the name of each measure, its unit, and where its values lie."""
 
 
 def stability_part(subject: Subject, explainer: str, found: Stability, energy: SalientEnergy, rows: Tensor) -> Part:
@@ -115,14 +141,8 @@ def stability_part(subject: Subject, explainer: str, found: Stability, energy: S
     comparisons = {name: getattr(found, field) for name, field in _COMPARED.items()}
     if torch.equal(found.true_class.original_classes, found.before.original_classes):
         del comparisons["class before"]  # the same numbers again
-    measures = [
-        Measure.of(f"{_MEASURES[key][0].lower()}, {name}", mean, one.null.means()[key].value)
-        for key in _MEASURES
-        for name, one in comparisons.items()
-        for mean in [one.agreement.means()[key]]
-    ]
-    for share, mean in zip(energy.pixels.tolist(), energy.means, strict=True):
-        measures.append(Measure.of(f"noise's energy on the {100 * share:.3g} % most salient pixels", mean, share))
+    measures = agreement_measures({name: (one.agreement, one.null) for name, one in comparisons.items()})
+    measures += energy_measures({"": energy})
     told = (
         f"Maps by {explainer} of {counted(len(rows), 'image')} that {subject.attack} changed, and how much they "
         "agree with those of the untouched images. True class: both maps explain the true class; class before and "
@@ -141,42 +161,71 @@ def stability_part(subject: Subject, explainer: str, found: Stability, energy: S
             "agreement": as_json(one.agreement),
             "null": as_json(one.null),
         }
-    charts = (_attacked_sheet(subject, found, rows), _agreement_chart(comparisons), _energy_chart(energy))
+    falls = energy_chart({"noise of the attack": energy})
+    sheet = attacked_sheet(subject, rows, _asked_maps(found), "stability-maps", "Both maps of a class share one scale.")
+    charts = (sheet, _agreement_chart(comparisons), falls)
     return Part(
         method="stability", title="Explanations under attack", told=told, charts=charts, measures=tuple(measures),
         data=data,
     )  # fmt: skip
 
 
-def _attacked_sheet(subject: Subject, found: Stability, rows: Tensor) -> Sheet:
-    """Original and adversarial image, and the maps of both for the true class and for those predicted."""
-    assert subject.adversarial is not None and subject.answers is not None, "only of an attack"
-    places = subject.shown(rows)
-    same = bool(torch.equal(found.true_class.original_classes, found.before.original_classes))
+def agreement_measures(compared: Mapping[str, tuple[Agreement, Agreement]]) -> list[Measure]:
+    """How much maps agree under an attack, beside their null level: `compared` has both by a name."""
+    return [
+        Measure.of(f"{what.lower()}, {name}", attacked.means()[key], null.means()[key].value, within)
+        for key, (what, _, within) in COMPARED_BY.items()
+        for name, (attacked, null) in compared.items()
+    ]
+
+
+def energy_measures(found: Mapping[str, SalientEnergy]) -> list[Measure]:
+    """Where a noise falls, beside chance, by the names of the methods whose maps rank the pixels."""
+    return [
+        Measure.of(f"noise's energy on the {100 * share:.3g} % most salient pixels{name}", mean, share, SHARE)
+        for name, energy in ((f", {method}" if method else "", energy) for method, energy in found.items())
+        for share, mean in zip(energy.pixels.tolist(), energy.means, strict=True)
+    ]
+
+
+def _asked_maps(found: Stability) -> dict[str, tuple[Tensor, Tensor]]:
+    """The maps (M, H, W) of both images for the true class and for those predicted, each class once."""
     asked = {"true class": found.true_class, "class before": found.before, "class after": found.after}
-    asked = {name: one for name, one in asked.items() if not (same and name == "class before")}
+    if torch.equal(found.true_class.original_classes, found.before.original_classes):
+        del asked["class before"]
+    return {name: (one.original, one.adversarial) for name, one in asked.items()}
+
+
+def attacked_sheet(
+    subject: Subject, rows: Tensor, maps: Mapping[str, tuple[Tensor, Tensor]], name: str, caption: str
+) -> Sheet:
+    """Original and adversarial image below each other, their maps beside them, and the noise.
+
+    `maps` are those of the originals and of the adversarial images at `rows`, a column each; both share one scale.
+    """
+    assert subject.adversarial is not None and subject.answers is not None, "only of an attack"
     drawn: list[tuple[str, tuple[Picture | None, ...]]] = []
-    for number, place in enumerate(places):
+    for number, place in enumerate(subject.shown(rows)):
         image, moved = subject.data.images[place], subject.adversarial[place]
         told = f"after {subject.attack}: seen as {subject.named(int(subject.answers[place]))}"
-        pairs = {name: on_one_scale(one.original[number], one.adversarial[number]) for name, one in asked.items()}
+        pairs = {column: on_one_scale(*(one[number] for one in both)) for column, both in maps.items()}
         first, second = (
-            [map_picture(pair[n], f"{name}, {kind}") for name, pair in pairs.items()]
+            [map_picture(pair[n], f"{column}, {kind}") for column, pair in pairs.items()]
             for n, kind in enumerate(("original", "adversarial"))
         )
         drawn.append((subject.title(place), (image_picture(image, "original"), *first, None)))
         noise = noise_picture(moved - image, "noise")
         drawn.append((told, (image_picture(moved, "adversarial"), *second, noise)))
-    caption = "Both maps of a class share one scale. The noise is shown around gray, as strong as fits."
     return Sheet(
-        name="stability-maps", label="Images, adversarial images and the maps that explain both.",
-        caption=caption, columns=("image", *asked, "noise"), rows=tuple(drawn), scales=(_MAGNITUDE,),
+        name=name, label="Images, adversarial images and the maps that explain both.",
+        caption=f"{caption} The noise is shown around gray, as strong as fits.", columns=("image", *maps, "noise"),
+        rows=tuple(drawn), scales=(_MAGNITUDE,),
     )  # fmt: skip
 
 
 def _agreement_chart(comparisons: dict[str, Comparison]) -> Panels:
     panels = []
-    for key, (title, unit) in _MEASURES.items():
+    for key, (title, unit, _) in COMPARED_BY.items():
         means = [(one.agreement.means()[key], one.null.means()[key]) for one in comparisons.values()]
         groups = [
             (name, tuple(_triple(pair[n]) for pair in means)) for n, name in enumerate(("attack", "random noise"))
@@ -201,10 +250,15 @@ def _triple(mean: Mean) -> tuple[float, float, float]:
     return (mean.value, mean.low, mean.high)
 
 
-def _energy_chart(energy: SalientEnergy) -> Panels:
-    x = [0.0, *(100 * share for share in energy.pixels.tolist())]
+def energy_chart(found: Mapping[str, SalientEnergy]) -> Panels:
+    """The noise's energy on the most salient pixels, a curve for each map that ranks them, beside chance."""
+    first = next(iter(found.values()))
+    x = [0.0, *(100 * share for share in first.pixels.tolist())]
     lines = (
-        Line("noise of the attack", x, *([0.0, *(100 * value for value in part)] for part in _columns(energy.means))),
+        *(
+            Line(name, x, *([0.0, *(100 * value for value in part)] for part in _columns(energy.means)))
+            for name, energy in found.items()
+        ),
         Line("chance", x, x, is_reference=True),
     )
     panel = Curves(
@@ -227,13 +281,18 @@ def faithfulness_part(
     """Deletion and insertion curves, and how maps change as the network's weights are made random."""
     curves = {"Deletion": deletion, "Insertion": insertion}
     measures = [
-        Measure.of(f"{name.lower()}: area under the curve", mean_interval(one.area), mean_interval(one.null_area).value)
+        Measure.of(
+            f"{name.lower()}: area under the curve", mean_interval(one.area), mean_interval(one.null_area).value, SHARE
+        )
         for name, one in curves.items()
     ]
+    key = "rank_correlation"
     measures += [
-        Measure.of(f"rank correlation, random down to {one.layer}", one.agreement.means()["rank_correlation"], 0.0)
+        Measure.of(
+            f"rank correlation, random down to {one.layer}", one.agreement.means()[key], 0.0, COMPARED_BY[key][2]
+        )
         for one in _spread(randomized)
-    ]  # fmt: skip
+    ]
     told = (
         f"Maps by {explainer}. Deletion turns the pixels that a map ranks first into each channel's mean and watches "
         "the class's probability fall; insertion puts them back. A faithful map has a small area under the first "

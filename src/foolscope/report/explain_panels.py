@@ -24,6 +24,8 @@ _DECADES = 1e-8
 _LINE_HEIGHT = 1.5 * TEXT
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LEFT, _RIGHT = 62, 24
+_TICK = 60
+"""Pixels that a number below an axis has at least."""
 
 
 class Panel(ABC):
@@ -122,8 +124,7 @@ class Curves(Panel):
                 ha="right", va="top",
             )  # fmt: skip
         axes.set_xlim(min(min(line.x) for line in self.lines), last)
-        if self.whole:
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(max(3, int(width // _TICK)), steps=[1, 2, 5, 10], integer=self.whole))
         axes.set_xlabel(self.x, color=colors.muted)
         _plain(axes, colors)
 
@@ -271,7 +272,10 @@ def _logarithmic(value: float, place: int | None = None) -> str:
 def _ticks(frequencies: Sequence[float], side: float) -> Sequence[float]:
     """Round frequencies within these: five, or three where there is little room."""
     reach = max(abs(f) for f in frequencies)
-    step = 0.2 if reach >= 0.4 else float(f"{0.9 * reach / 2:.1g}") or 1.0
+    if not reach:
+        return (0.0,)
+    power = 10.0 ** math.floor(math.log10(reach / 2) + 1e-9)
+    step = power * max(digit for digit in (1, 2, 5) if digit * power <= reach / 2 * (1 + 1e-9))
     return (-2 * step, 0.0, 2 * step) if side < 200 else (-2 * step, -step, 0.0, step, 2 * step)
 
 

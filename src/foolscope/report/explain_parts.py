@@ -19,6 +19,7 @@ from foolscope.experiments.findings import Line
 from foolscope.explain import Profile
 from foolscope.measure import Mean, Proportion
 from foolscope.report.explain_figures import Chart
+from foolscope.report.explain_slider import Slider
 from foolscope.report.export import proportion
 
 _DIGITS = 6
@@ -30,14 +31,16 @@ _SHOWN = {True: 6, False: 4}
 class Subject:
     """The images that a network was explained on.
 
-    `data` has them with the classes that were explained; `predictions` (N,) are the network's.  Of an attack there are
-    its spec, the images `adversarial` (N, C, H, W) and the predictions `answers` (N,) on them.
+    `data` has them with the classes that were explained, `files` the names of those that are files; `predictions` (N,)
+    are the network's.  Of an attack there are its spec, the images `adversarial` (N, C, H, W) and the predictions
+    `answers` (N,) on them.
     """
 
     model: str
     data: ImageSet
     class_names: tuple[str, ...] | None
     predictions: Tensor
+    files: tuple[str, ...] | None = None
     attack: str | None = None
     adversarial: Tensor | None = None
     answers: Tensor | None = None
@@ -54,17 +57,24 @@ class Subject:
         return self.class_names[label] if self.class_names else self.data.label_name(label)
 
     def title(self, row: int) -> str:
-        """'image 00017: seven'; a wrong prediction is told."""
+        """'image 17: seven', 'cat.png: tabby'; a wrong prediction is told."""
         place = row if self.data.origin is None else int(self.data.origin[row])
+        name = self.files[row] if self.files else f"image {place}"
         label, seen = int(self.data.labels[row]), int(self.predictions[row])
         wrong = "" if seen == label else f", seen as {self.named(seen)}"
-        return f"image {place}: {self.named(label)}{wrong}"
+        return f"{name}: {self.named(label)}{wrong}"
 
     def shown(self, rows: Tensor | None = None) -> list[int]:
         """Which of `rows` (default: all) are shown: the first few, fewer of large images and of attacked ones."""
         everything = range(len(self.predictions)) if rows is None else rows.tolist()
         count = _SHOWN[max(self.data.pixels.shape[1:3]) < _SMALL]
         return list(everything)[: count if self.adversarial is None else count // 2]
+
+
+EVERYWHERE = (-math.inf, math.inf)
+POSITIVE = (0.0, math.inf)
+SHARE = (0.0, 1.0)
+"""Where the values of a measure can lie."""
 
 
 @dataclass(frozen=True)
@@ -78,16 +88,21 @@ class Measure:
     null: float | None = None
 
     @classmethod
-    def of(cls, what: str, value: Mean | Proportion, null: float | None = None) -> Measure:
-        """Of a mean or a share."""
-        return cls(what, value.value, value.low, value.high, null)
+    def of(
+        cls, what: str, value: Mean | Proportion, null: float | None = None, within: tuple[float, float] = EVERYWHERE
+    ) -> Measure:
+        """Of a mean or a share; a finite interval ends where values must lie `within`, as Student's t does not know."""
+        low, high = (
+            min(max(end, within[0]), within[1]) if math.isfinite(end) else end for end in (value.low, value.high)
+        )
+        return cls(what, value.value, low, high, null)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
     """What one method found: `told` is a paragraph each, `data` goes into `explain.json`.
 
-    `arrays` and `animations` are files beside the page, by their names without ending.
+    `arrays` and `animations` are files beside the page, by their names without ending; `slider` is on the page alone.
     """
 
     method: str
@@ -98,6 +113,7 @@ class Part:
     data: dict[str, Any]
     arrays: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     animations: Mapping[str, bytes] = field(default_factory=dict)
+    slider: Slider | None = None
 
 
 def line(name: str, profile: Profile, *, is_reference: bool = False) -> Line:

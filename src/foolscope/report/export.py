@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 
 from foolscope.attacks import Attack
 from foolscope.experiments.examined import Examined
+from foolscope.experiments.explained import Explained
 from foolscope.experiments.grid import eps_of, norm_of, without_eps
-from foolscope.experiments.results import Curve, Outcome, Point, Record, Results, Sample
-from foolscope.measure import Proportion
+from foolscope.experiments.results import Curve, Outcome, Point, Record, Results, Sample, Strongest, WeakestCurve
+from foolscope.measure import Mean, Proportion
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA = "foolscope-audit/1"
+SCHEMA = "foolscope-audit/2"
 """The name of what `to_json` and `to_table` give; it changes when a key or column changes its meaning."""
 
 
@@ -55,6 +56,7 @@ def to_json(results: Results) -> dict[str, Any]:
         ],
         "weakest": [_weakest(curve) for curve in results.weakest],
         "examinations": [_examination(examined) for examined in results.examinations],
+        "explained": None if results.explained is None else _explained(results, results.explained),
         "samples": [_sample(sample, results.place(sample.index)) for sample in results.samples],
         "timing": timing(results),
     }
@@ -70,7 +72,7 @@ def timing(results: Results) -> dict[str, Any]:
                 "attack": without_eps(run.attack),
                 "eps": eps_of(run.attack),
                 "mode": run.mode,
-                "defense": run.source,
+                "defense": run.victim if run.source else "",
                 "seconds": run.seconds,
             }
             for run in runs
@@ -118,15 +120,18 @@ def _outcome(found: Outcome) -> dict[str, Any]:
     }
 
 
-def _weakest(curve: Curve) -> dict[str, Any]:
+def _weakest(curve: WeakestCurve) -> dict[str, Any]:
     """A curve over all attacks has no distances and nothing that could be saved."""
-    points = [_point(point) for point in curve.points]
     kept = ("eps", "accuracy", "success", "forwards", "backwards")
-    return {
-        "norm": curve.norm,
-        "defense": curve.defense,
-        "points": [{key: point[key] for key in kept} for point in points],
-    }
+    points = [
+        {key: value for key, value in _point(point).items() if key in kept} | {"strongest": _strongest(point.strongest)}
+        for point in curve.points
+    ]
+    return {"norm": curve.norm, "defense": curve.defense, "points": points}
+
+
+def _strongest(found: Strongest | None) -> dict[str, Any] | None:
+    return None if found is None else {**vars(found), "accuracy": proportion(found.accuracy)}
 
 
 def _sample(sample: Sample, place: int) -> dict[str, Any]:
@@ -148,6 +153,33 @@ def _examination(examined: Examined) -> dict[str, Any]:
     found = examined.examination
     shares = {name: proportion(getattr(found, name)) for name in ("clean", "accuracy", "lowest")}
     return {"defense": examined.defense, **found.to_dict(), **shares}
+
+
+def _explained(results: Results, found: Explained) -> dict[str, Any]:
+    """What the strongest attack does to the maps of every method, and where its noise falls."""
+    return {
+        "attack": found.attack,
+        "looked_at": found.looked_at,
+        "images": [results.place(index) for index in found.index.tolist()],
+        "methods": [
+            {
+                "method": maps.method,
+                "layer": maps.layer or None,
+                "agreement": {name: _mean(mean) for name, mean in maps.agreement.means().items()},
+                "null": {name: _mean(mean) for name, mean in maps.null.means().items()},
+                "energy": [
+                    {"pixels": share, **_mean(mean)}
+                    for share, mean in zip(maps.energy.pixels.tolist(), maps.energy.means, strict=True)
+                ],
+            }
+            for maps in found.maps
+        ],
+    }
+
+
+def _mean(mean: Mean) -> dict[str, Any]:
+    """A mean with its interval, None of each that is not finite."""
+    return {"value": _finite(mean.value), "low": _finite(mean.low), "high": _finite(mean.high), "count": mean.count}
 
 
 def _finite(value: float | None) -> float | None:

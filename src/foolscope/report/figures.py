@@ -33,8 +33,14 @@ _STAND_INS = {
 INK, MUTED, LINE, *SERIES_COLORS = _STAND_INS
 """What charts draw with; the page's colors stand in their place."""
 
-_DASHES: dict[str, Any] = {"none": "solid", "oblivious": (0, (5, 2.5)), "adaptive": (0, (1.2, 1.8))}
-_MARKERS = {"none": "o", "oblivious": "s", "adaptive": "^"}
+_DASHES: dict[str, Any] = {
+    "none": "solid",
+    "oblivious": (0, (5, 2.5)),
+    "straight-through": (0, (1.2, 1.8)),
+    "differentiable": (0, (4, 1.6, 1.2, 1.6)),
+    "black box": (0, (8, 1.6, 1.2, 1.6, 1.2, 1.6)),
+}
+_MARKERS = {"none": "o", "oblivious": "s", "straight-through": "^", "differentiable": "v", "black box": "P"}
 ALONE = "D"
 """The mark of a curve that is a single point."""
 
@@ -135,11 +141,19 @@ def _tick_labels(ticks: Sequence[float], width: float) -> list[str]:
 
 
 def _lowest(curves: Sequence[Curve]) -> list[Curve]:
-    """Of each network, plain or defended, the curve that the least accuracy lies under."""
+    """Of each network, plain or defended, the curve that the least accuracy lies under, of those with most points."""
     return [
-        min((c for c in curves if c.defense == defense), key=lambda c: sum(p.accuracy.value for p in c.points))
+        min(
+            (curve for curve in curves if curve.defense == defense),
+            key=lambda curve: (-len(curve.points), sum(point.accuracy.value for point in curve.points)),
+        )
         for defense in dict.fromkeys(curve.defense for curve in curves)
     ]
+
+
+def _kind(curve: Curve) -> str:
+    """The curve's mode without the average over draws, which a line does not tell."""
+    return curve.mode.partition(" + ")[0]
 
 
 def _draw_curve(axes: Axes, curve: Curve, radii: Radii, color: str, *, banded: bool) -> None:
@@ -149,8 +163,8 @@ def _draw_curve(axes: Axes, curve: Curve, radii: Radii, color: str, *, banded: b
     if banded:
         axes.fill_between(x, low, high, color=color, alpha=0.14, linewidth=0)
     axes.plot(
-        x, [100 * share.value for share in shares], color=color, linewidth=2, linestyle=_DASHES[curve.mode],
-        marker=_MARKERS[curve.mode], markersize=5.5, markeredgewidth=0, clip_on=False, zorder=3,
+        x, [100 * share.value for share in shares], color=color, linewidth=2, linestyle=_DASHES[_kind(curve)],
+        marker=_MARKERS[_kind(curve)], markersize=5.5, markeredgewidth=0, clip_on=False, zorder=3,
     )  # fmt: skip
 
 
@@ -171,8 +185,8 @@ def draw_labels(axes: Axes, curves: Sequence[Curve], colors: dict[str, str], wid
         alone = len(curve.points) == 1
         axes.plot(
             [1 + _GAP / width, 1 + (_GAP + _KEY) / width], [place / 100] * 2, transform=axes.transAxes,
-            color=colors[curve.attack], linewidth=0 if alone else 2, linestyle=_DASHES[curve.mode],
-            marker=ALONE if alone else _MARKERS[curve.mode], markersize=4.5, markeredgewidth=0, markevery=[1],
+            color=colors[curve.attack], linewidth=0 if alone else 2, linestyle=_DASHES[_kind(curve)],
+            marker=ALONE if alone else _MARKERS[_kind(curve)], markersize=4.5, markeredgewidth=0, markevery=[1],
             clip_on=False,
         )  # fmt: skip
         axes.text(

@@ -1,6 +1,7 @@
 """`report.html`: one file that needs no other, no script and no network.
 
 Its Content-Security-Policy allows this page's own style sheet, by its hash, and pictures inside the file; nothing else.
+Pages that are made of `document` may have one script, by its hash, too.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from foolscope.experiments.results import Curve, Results
 from foolscope.report.believed import believed
 from foolscope.report.closing import papers, provenance, repeat, terms
 from foolscope.report.distortion import DISTORTIONS, comparable, distortion_chart
+from foolscope.report.explained import explained
 from foolscope.report.figures import Styles, accuracy_chart
 from foolscope.report.markup import Html, folded, join, tag
 from foolscope.report.samples import sample_section, shown_note
@@ -33,6 +35,15 @@ from foolscope.report.words import NORM_SYMBOLS, Radii, radii_by_norm
 
 _MOVED = "Success, distances, and what 8-bit files keep, at every radius"
 
+_LINES = {
+    "none": "Solid with circles: no defense",
+    "oblivious": "dashed with squares: oblivious attack",
+    "straight-through": "dotted with triangles: adaptive, straight-through",
+    "differentiable": "dash and dot with triangles downwards: adaptive, differentiable",
+    "black box": "long dash and two dots with crosses: adaptive, black box",
+}
+"""How the lines of a chart are drawn, by the mode, which may average over draws."""
+
 _SIZES = {"wide": (836, 380), "narrow": (360, 300)}
 
 
@@ -43,17 +54,20 @@ def page(results: Results) -> str:
     return document(title(results), (header(results), main), styles, results.about["versions"]["foolscope"])
 
 
-def document(name: str, parts: Iterable[Html], styles: Styles, version: str | None) -> str:
-    """A whole page: `name` is its title, `parts` come before its footer, `styles` are those of its charts."""
+def document(name: str, parts: Iterable[Html], styles: Styles, version: str | None, script: str = "") -> str:
+    """A whole page: `name` is its title, `parts` come before its footer, `styles` are those of its charts.
+
+    A `script` is the only one that the page's policy allows.
+    """
     footer = tag("footer", f"Written by foolscope {version or ''}".strip() + ".")
     sheet = resources.files("foolscope.report").joinpath("report.css").read_text("utf-8") + styles.css()
-    body = tag("body", *parts, footer)
-    return f"<!doctype html>\n{tag('html', _head(name, sheet), body, lang='en')}\n"
+    body = tag("body", *parts, footer, *([tag("script", Html(script))] if script else []))
+    return f"<!doctype html>\n{tag('html', _head(name, sheet, script), body, lang='en')}\n"
 
 
-def _head(name: str, sheet: str) -> Html:
-    digest = base64.b64encode(hashlib.sha256(sheet.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
+def _head(name: str, sheet: str, script: str) -> Html:
+    policy = f"default-src 'none'; style-src {_hash(sheet)}; img-src data:; base-uri 'none'; form-action 'none'"
+    policy += f"; script-src {_hash(script)}" if script else ""
     return tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -64,6 +78,11 @@ def _head(name: str, sheet: str) -> Html:
         tag("title", name),
         tag("style", Html(sheet)),
     )
+
+
+def _hash(content: str) -> str:
+    """What a policy allows this content by."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 
 def _sections(results: Results, norms: Sequence[Radii], styles: Styles) -> list[Html]:
@@ -79,6 +98,7 @@ def _sections(results: Results, norms: Sequence[Radii], styles: Styles) -> list[
         "Accuracy against ε": charts,
         "All attacks on one axis": _distortion_charts(results, styles),
         "Samples": [tag("p", shown_note(results), class_="note"), sample_section(results, norms)],
+        "Where the network looks": explained(results, styles),
         "Accuracy in numbers": accuracies,
         "Costs": costs,
         "How far the images were moved": [folded(_MOVED, shapes)] if shapes else [],
@@ -126,9 +146,8 @@ def _chart(curves: Sequence[Curve], radii: Radii, styles: Styles, name: str) -> 
     modes = {curve.mode for curve in curves}
     told = "Bands are 95 % intervals, of the attack that leaves least of each network."
     if modes != {"none"}:
-        adaptive = "dotted with triangles: adaptive attack" if "adaptive" in modes else ""
-        kinds = ["Solid with circles: no defense", "dashed with squares: oblivious attack", adaptive]
-        told = f"{'; '.join(kind for kind in kinds if kind)}. {told}"
+        seen = [words for mode, words in _LINES.items() if any(found.startswith(mode) for found in modes)]
+        told = f"{'; '.join(seen)}. {told}"
 
     def draw(width: int, height: int, kind: str) -> Html:
         shape = {"width": width, "height": height}

@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Iterable
 
-_VOID = frozenset(("br", "img", "link", "meta", "wbr"))
+_VOID = frozenset(("br", "img", "input", "link", "meta", "source", "wbr"))
 
 
 class Html(str):

@@ -17,7 +17,7 @@ from foolscope.attacks import Attack
 from foolscope.attacks.minimum_norm import length
 from foolscope.experiments.cells import PLAIN
 from foolscope.experiments.grid import UNRESTRICTED, norm_of, without_eps
-from foolscope.experiments.results import MODES, Results, Sample
+from foolscope.experiments.results import Results, Sample
 from foolscope.images import encode_png
 from foolscope.report.markup import Html, breakable, folded, join, tag
 from foolscope.report.words import NORM_SYMBOLS, Radii, class_name, counted, defense_name, number
@@ -84,7 +84,7 @@ def _subject(results: Results, attacked: Sequence[tuple[Sample, Attack]]) -> Htm
 
 def _grid(results: Results, attacked: Sequence[tuple[Sample, Attack]], name: str) -> Html:
     """A row an attack and a column a mode, the same for all images; without a defense the plates run on."""
-    modes = [mode for mode in MODES if mode in {_mode(sample) for sample in results.samples}]
+    modes = [mode for mode in _WORDS if mode in {_mode(sample) for sample in results.samples}]
     cells: dict[tuple[str, str], list[Html]] = {}
     for sample, by in attacked:
         cells.setdefault((without_eps(by), _mode(sample)), []).append(_attacked(results, sample, by, name))
@@ -114,7 +114,7 @@ def _attacked(results: Results, sample: Sample, by: Attack, name: str) -> Html:
 
 
 def _mode(sample: Sample) -> str:
-    """How the attack met a defense: one of `MODES`."""
+    """How the attack met a defense: one of `_WORDS`."""
     if sample.source:
         return "adaptive"
     return "none" if PLAIN in sample.predictions else "oblivious"

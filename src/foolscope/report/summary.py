@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from foolscope.experiments.audit_jobs import is_adaptive
 from foolscope.experiments.cells import PLAIN
 from foolscope.experiments.grid import norm_of
-from foolscope.experiments.results import Curve, Point, Results
+from foolscope.experiments.results import Curve, Point, Results, Unrestricted, WeakestPoint
 from foolscope.measure import Proportion
 from foolscope.report.markup import Html, breakable, join, tag
 from foolscope.report.tables import row, share, share_inline, table
@@ -17,6 +18,7 @@ from foolscope.report.words import (
     Radii,
     counted,
     defense_name,
+    gradient_notes,
     listed,
     number,
     short_names,
@@ -47,6 +49,8 @@ def header(results: Results) -> Html:
         f"attacks: {listed([attack['name'] for attack in about['attacks']])}",
         f"defenses: {listed(about['defenses'])}" if about["defenses"] else "no defense",
     ]
+    if about.get("companions"):
+        facts.append(f"on each defense also: {listed([_companion(attack) for attack in about['companions']])}")
     return tag(
         "header",
         tag("p", "foolscope robustness audit", class_="eyebrow"),
@@ -54,6 +58,11 @@ def header(results: Results) -> Html:
         tag("p", f"Preview: {images} only", class_="badge") if data["preview"] else "",
         tag("p", *_separated(facts), class_="facts"),
     )
+
+
+def _companion(attack: dict[str, Any]) -> str:
+    """'square:queries=500 at ε = 8/255 in ℓ∞'."""
+    return f"{attack['name']} at {_reach(Radii(attack['norm'], tuple(attack['eps'])))}"
 
 
 def _separated(facts: Sequence[str]) -> list[Html | str]:
@@ -84,6 +93,7 @@ def summary(results: Results, norms: Sequence[Radii]) -> Html:
     if len(results.victims) > 1:
         parts += [_glance(results, radii) for radii in norms]
         parts += [_unrestricted_glance(results)] if results.unrestricted else []
+        parts += [tag("p", note, class_="note") for note in gradient_notes(results)]
     if norms:
         told = "The summary speaks of ε = 8/255 or 0.3 where an ℓ∞ attack was run there, else of the middle radius. "
         parts.append(tag("p", told, "Square brackets hold 95 % intervals in percent.", class_="note"))
@@ -96,7 +106,9 @@ def _plain_sentence(results: Results, norms: Sequence[Radii]) -> list[Html | str
     clauses: list[Sequence[Html | str]] = []
     free = [found for found in results.unrestricted if found.defense == PLAIN]
     for radii in norms:
-        attacks = dict.fromkeys(curve.attack for curve in results.curves if curve.norm == radii.norm)
+        attacks = dict.fromkeys(
+            curve.attack for curve in results.curves if curve.norm == radii.norm and not curve.defense
+        )
         worst = "the attack that is worst for it" if len(attacks) + len(free) > 1 else next(iter(attacks))
         told = f" when each is changed by up to {_reach(radii)} by {worst}"
         clauses.append((share_inline(_weakest(results, radii, PLAIN)), told))
@@ -113,7 +125,7 @@ def _plain_sentence(results: Results, norms: Sequence[Radii]) -> list[Html | str
 def _defense_sentence(results: Results, norms: Sequence[Radii], victim: str) -> list[Html | str]:
     """Behind the defense: clean, then at each norm's radius oblivious and adaptive, under the attack that leaves least.
 
-    Attacks without a radius come last.
+    Of the adaptive ones it is named, with its mode.  Attacks without a radius come last.
     """
     groups = [(f"at {_reach(radii)}", _found(results, radii)) for radii in norms]
     groups += [("without a radius", _found_free(results))] if results.unrestricted else []
@@ -121,10 +133,10 @@ def _defense_sentence(results: Results, norms: Sequence[Radii], victim: str) -> 
     for where, found in groups:
         separator = "; "
         for mode in ("oblivious", "adaptive"):
-            shares = [entry[3] for entry in found if entry[:2] == (victim, mode)]
-            if shares:
-                lowest = min(shares, key=lambda accuracy: accuracy.value)
-                parts += [f"{separator}{mode} ", share_inline(lowest)]
+            here = [entry[2:] for entry in found if entry[:2] == (victim, mode)]
+            if here:
+                name, lowest = min(here, key=lambda entry: entry[1].value)
+                parts += [f"{separator}{mode} ", share_inline(lowest), f" ({name})" if mode == "adaptive" else ""]
                 separator = ", "
         parts.append(f" {where}")
     return [*parts, "."]
@@ -135,23 +147,33 @@ def _reach(radii: Radii) -> str:
 
 
 _Found = tuple[str, str, str, Proportion]
-"""Defense, mode, attack and accuracy."""
+"""Defense, 'none', 'oblivious' or 'adaptive', the attack, of an adaptive one with its mode, and accuracy."""
 
 
 def _found(results: Results, radii: Radii) -> list[_Found]:
     """What every attack of a norm leaves of every network at the reference radius."""
-    names = short_names(curve.attack for curve in results.curves if curve.norm == radii.norm)
+    names = short_names(_attacks(results, radii))
     return [
-        (curve.defense, curve.mode, names[curve.attack], point.accuracy)
+        _entry(curve, names[curve.attack], point.accuracy)
         for curve in results.curves
         if curve.norm == radii.norm and (point := _at(curve, radii.reference))
     ]
 
 
+def _attacks(results: Results, radii: Radii) -> list[str]:
+    return [curve.attack for curve in results.curves if curve.norm == radii.norm]
+
+
 def _found_free(results: Results) -> list[_Found]:
     """The same of the attacks without a radius."""
     names = short_names(found.attack for found in results.unrestricted)
-    return [(u.defense, u.mode, names[u.attack], u.outcome.accuracy) for u in results.unrestricted]
+    return [_entry(found, names[found.attack], found.outcome.accuracy) for found in results.unrestricted]
+
+
+def _entry(met: Curve | Unrestricted, name: str, accuracy: Proportion) -> _Found:
+    if is_adaptive(met.mode):
+        return met.defense, "adaptive", f"{name}, {met.mode}", accuracy
+    return met.defense, met.mode, name, accuracy
 
 
 def _at(curve: Curve, eps: float) -> Point | None:
@@ -160,32 +182,40 @@ def _at(curve: Curve, eps: float) -> Point | None:
 
 def _weakest(results: Results, radii: Radii, victim: str) -> Proportion:
     """The lowest accuracy of the reference radius: of all attacks, every image under its worst."""
-    for curve in results.weakest:
-        point = _at(curve, radii.reference)
-        if (curve.norm, curve.defense) == (radii.norm, victim) and point:
-            return point.accuracy
-    return Proportion(0, 0)
+    point = _weakest_point(results, radii, victim)
+    return point.accuracy if point else Proportion(0, 0)
+
+
+def _weakest_point(results: Results, radii: Radii, victim: str) -> WeakestPoint | None:
+    curves = [curve for curve in results.weakest if (curve.norm, curve.defense) == (radii.norm, victim)]
+    return next((point for curve in curves for point in curve.points if point.eps == radii.reference), None)
 
 
 def _glance(results: Results, radii: Radii) -> Html:
     """No attack, oblivious attack, adaptive attack, and the weakest of all, one row a network."""
-    found = _found(results, radii)
-    told = "Weakest: every image under the attack that is worst for it."
-    weakest = [_weakest(results, radii, victim) for victim in results.victims]
-    return _beside(results, f"at {_reach(radii)}", found, told, weakest)
+    told = "Weakest: every image under the attack that is worst for it; below it the one that does most alone."
+    names = short_names((*_attacks(results, radii), *(found.attack for found in results.unrestricted)))
+    weakest = []
+    for victim in results.victims:
+        point = _weakest_point(results, radii, victim)
+        by = point.strongest if point else None
+        what = "" if by is None else names[by.attack] + (f", {by.mode}" if victim else "")
+        name = tag("span", what, class_="by") if what else ""
+        weakest.append(join((share(_weakest(results, radii, victim)), name)))
+    return _beside(results, f"at {_reach(radii)}", _found(results, radii), told, weakest)
 
 
 def _unrestricted_glance(results: Results) -> Html:
     """The same for the attacks without a radius; the last column is the lowest of each row."""
     found = _found_free(results)
     lowest = [
-        min((entry[3] for entry in found if entry[0] == victim), key=lambda accuracy: accuracy.value)
+        share(min((entry[3] for entry in found if entry[0] == victim), key=lambda accuracy: accuracy.value))
         for victim in results.victims
     ]
     return _beside(results, "under attacks without a radius", found, "Lowest: of all of these.", lowest)
 
 
-def _beside(results: Results, where: str, found: Sequence[_Found], told: str, last: list[Proportion]) -> Html:
+def _beside(results: Results, where: str, found: Sequence[_Found], told: str, last: Sequence[Html]) -> Html:
     """One row a network.  `found` are defense, mode, attack and accuracy; `told` says what the `last` column is."""
     rows = []
     for victim, final in zip(results.victims, last, strict=True):
@@ -193,7 +223,7 @@ def _beside(results: Results, where: str, found: Sequence[_Found], told: str, la
         for mode in ("oblivious", "adaptive"):
             here = [entry[2:] for entry in found if entry[:2] == (victim, mode)]
             cells.append(Html(NONE) if victim == PLAIN else _lowest(mode, here))
-        rows.append(row(defense_name(victim), [*cells, share(final)]))
+        rows.append(row(defense_name(victim), [*cells, final]))
     caption = (
         f"Accuracy {where}, with 95 % intervals in percent. Oblivious and adaptive: under the attack that leaves "
         f"least, named below the number. {told}"

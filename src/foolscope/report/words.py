@@ -78,6 +78,26 @@ def meeting(defense: str, mode: str) -> str:
     return f"{defense}, {mode}" if defense else defense_name(defense)
 
 
+def gradient_notes(results: Results) -> list[str]:
+    """A sentence for each defense that gradient attacks could not follow in two ways: which there is, and why."""
+    if not any(record.attack.needs_gradients for record in results.records):
+        return []
+    notes = []
+    for victim in results.victims[1:]:
+        modes = {record.mode.partition(" + ")[0] for record in results.records if record.victim == victim}
+        told = _FOLLOWED[frozenset(modes & {"straight-through", "differentiable"})]
+        notes += [f"{victim} {told}."] if told else []
+    return notes
+
+
+_FOLLOWED = {
+    frozenset({"straight-through", "differentiable"}): "",
+    frozenset({"straight-through"}): "has no smooth stand-in: adaptive gradients pass it straight through",
+    frozenset({"differentiable"}): "has a derivative of its own, which adaptive attacks follow",
+    frozenset[str](): "lets no gradients pass: gradient attacks meet it obliviously alone",
+}
+
+
 def short_names(attacks: Iterable[str]) -> dict[str, str]:
     """An attack's bare name for its spec, where no other attack of these has it."""
     specs = list(dict.fromkeys(attacks))
