@@ -23,7 +23,11 @@ from foolscope.experiments.store import Store
 from foolscope.report.gallery import write_run
 from foolscope.spec import describe_parameters
 
-SMALL = {
+SEARCH = {
+    "images": "20", "filters": "2", "population": "4", "epochs": "1", "detector": "fs:squeezers=bits:depth=1",
+    "models": "lenet|lenet:weights=mnist",
+}  # fmt: skip
+SMALL: dict[str, tuple[int, dict[str, str]]] = {
     "targeted-grid": (4, {"attack": "cw:searches=2,steps=30"}),
     "attack-noise": (4, {}),
     "jpeg-levels": (4, {"qualities": "10,90", "shown": "1"}),
@@ -43,6 +47,32 @@ SMALL = {
         {"extra": "0,10", "eps": "0.1", "seeds": "0", "epochs": "1", "train_images": "64", "attacks": "fgsm"},
     ),
     "leaderboard": (12, {"attacks": "fgsm;pgd:steps=3"}),
+    "cifar-cnn": (16, {"epochs": "2", "train_images": "64"}),
+    "masking": (
+        60,
+        {
+            "epochs": "1,2",
+            "eps": "0.1",
+            "seeds": "0,1",
+            "train_images": "64",
+            "attacks": "fgsm",
+            "nearest": "fmn:norm=linf,steps=5",
+            "blind": "square:queries=10",
+        },
+    ),
+    "large-images": (
+        2,
+        {
+            "models": "torchvision:squeezenet1_1?weights=none",
+            "qualities": "5",
+            "resolution": "3",
+            "eps": "4/255",
+            "defenses": "30",
+            "attack": "fgsm",
+        },
+    ),
+    "agv-front": (20, SEARCH),
+    "agv-transfer": (20, SEARCH),
 }
 """For each experiment a limit and settings with which it takes moments."""
 
@@ -52,9 +82,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return Store(tmp_path_factory.mktemp("catalog") / "store")
 
 
+def data_of(name: str) -> str:
+    return "photos" if name == "large-images" else "digits"
+
+
 def small(name: str, store: Store) -> RunResult:
     limit, settings = SMALL.get(name, (16, {}))
-    return run(name, "digits", limit=limit, settings=settings, store=store, jobs=1)
+    return run(name, data_of(name), limit=limit, settings=settings, store=store, jobs=1)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -92,7 +126,7 @@ def test_it_tells_what_the_seed_showed(name: str) -> None:
     assert all(told[key] for key in ("what", "seed", "differences"))
     assert kind.figure
     assert kind.summary
-    assert "digits" in kind.on
+    assert data_of(name) in kind.on
     assert all(parameter["help"] for parameter in describe_parameters(kind))
 
 
@@ -125,7 +159,7 @@ def test_experiments_share_cells(tmp_path: Path) -> None:
 
 def test_table_1_has_eleven_layers_in_its_row_of_ten(store: Store) -> None:
     result = small("overparameterization", store)
-    (plain, ten) = result.findings.compared
+    plain, ten, *_ = result.findings.compared
     assert (plain.seed, plain.ours, plain.why) == ("61,706", 61_706, "")
     assert (ten.seed, ten.ours) == ("743,106", 677_314)
     assert ten.why == "the report's row is that of 11 layers; 10 are 677,314"

@@ -17,7 +17,18 @@ from torch import Tensor
 
 from foolscope.errors import Cancelled, FoolscopeError, MissingError, ParameterError, SpecError, StorageError
 from foolscope.experiments import catalog, running
-from foolscope.experiments.experiment import Experiment, Found, Images, Library, Sample, Scene, Work, compute, numbers
+from foolscope.experiments.experiment import (
+    Experiment,
+    Found,
+    Images,
+    Kind,
+    Library,
+    Sample,
+    Scene,
+    Work,
+    compute,
+    numbers,
+)
 from foolscope.experiments.findings import Findings
 from foolscope.experiments.lease import Leases
 from foolscope.experiments.runner import RunProgress
@@ -72,7 +83,7 @@ class Squares(Experiment):
 
 @pytest.fixture(autouse=True)
 def _squares(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    kinds = Registry("kind of cell", "nothing", {**catalog.KINDS, "square": square})
+    kinds = Registry("kind of cell", "nothing", {**catalog.KINDS, "square": Kind(square)})
     monkeypatch.setattr(catalog, "KINDS", kinds)
     monkeypatch.setattr(running, "EXPERIMENTS", Registry("experiment", "foolscope experiments", {"squares": Squares}))
     COMPUTED.clear()

@@ -38,6 +38,9 @@ from foolscope.spec import Parameters, parse_spec, parse_value
 BLOCK = 256
 """Images of a cell that works on many."""
 
+TRAINING = "training"
+"""The kind of cell whose arrays `weight NAME` are a network's."""
+
 _TRAINED = 4
 
 Arrays = dict[str, NDArray[Any]]
@@ -75,6 +78,11 @@ class Work:
     options: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple[Work, ...] = ()
     cost: float = 1.0
+
+    @cached_property
+    def training(self) -> Work | None:
+        """The training among what it needs."""
+        return next((need for need in self.needs if need.kind == TRAINING), None)
 
     @cached_property
     def text(self) -> str:
@@ -120,12 +128,13 @@ class Library:
         """The network of a cell: a shipped one, or that of its needed training with its weights."""
         if work.model is None:
             raise SpecError(f"a cell of kind {work.kind} names no model.")
-        if not work.needs:
+        if work.training is None:
             return self.model(work.model, work.images)
-        key = work.needs[0].text
+        key = work.training.text
         if key not in self._trained:
             network = load_model(work.model, self.images(work.images.whole).task, offline=self.offline)
-            state = {name.removeprefix("weight "): torch.from_numpy(array) for name, array in needed[0].items()}
+            arrays = needed[work.needs.index(work.training)]
+            state = {name.removeprefix("weight "): torch.from_numpy(array) for name, array in arrays.items()}
             state = {name: state[name] for name in network.state_dict()}
             network.load_state_dict(state)
             self._trained[key] = network.eval()
@@ -134,20 +143,28 @@ class Library:
         return self._trained[key]
 
     def spec(self, work: Work) -> dict[str, Any]:
-        """All that decides the cell's result: names stand for nothing here, digests do."""
+        """All that decides the cell's result: names stand for nothing here, digests and versions do."""
+        from foolscope.experiments.catalog import KINDS
+
         if work.text not in self._specs:
-            spec: dict[str, Any] = {"kind": work.kind, "data": self.images(work.images).digest, **work.options}
+            spec: dict[str, Any] = {
+                **work.options,
+                "kind": work.kind,
+                "version": KINDS[work.kind].version,
+                "data": self.images(work.images).digest,
+            }
             if "attack" in work.options:
                 attack = parse_attack(work.options["attack"])
                 spec["attack"] = {"name": attack.name, **asdict(attack)}
             if work.model is not None:
-                spec["model"] = work.model if work.needs else self._digest(work.model, work.images)
+                spec["model"] = work.model if work.training else self.digest(work.model, work.images)
             if work.needs:
                 spec["needs"] = [cell_key(self.spec(need)) for need in work.needs]
             self._specs[work.text] = spec
         return self._specs[work.text]
 
-    def _digest(self, model: str, images: Images) -> str:
+    def digest(self, model: str, images: Images) -> str:
+        """The digest of a network with all its weights."""
         key = (model, images.data)
         if key not in self._digests:
             self._digests[key] = model_digest(self.model(model, images))
@@ -182,8 +199,16 @@ class Scene:
         return Engine(defended(self.model, defense) if defense else self.model)
 
 
-Kind = Callable[[Scene], Mapping[str, Tensor | NDArray[Any]]]
-"""Computes one cell: arrays by their names."""
+@dataclass(frozen=True)
+class Kind:
+    """A kind of cell: `compute` gives its arrays by their names.
+
+    `version` is part of the key of every such cell.  It is raised where `compute`, or a constant or helper that it
+    uses, comes to give other numbers, so that what is stored is not taken for what would be computed.
+    """
+
+    compute: Callable[[Scene], Mapping[str, Tensor | NDArray[Any]]]
+    version: int = 1
 
 
 def compute(work: Work, needed: Sequence[Arrays], library: Library) -> Arrays:
@@ -195,7 +220,7 @@ def compute(work: Work, needed: Sequence[Arrays], library: Library) -> Arrays:
     try:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
-            found = KINDS[work.kind](Scene(work, library, needed))
+            found = KINDS[work.kind].compute(Scene(work, library, needed))
     finally:
         torch.set_num_threads(threads)
     return {

@@ -46,7 +46,10 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """Lines over one axis.  `y_range` None is chosen by the values; `nyquist` marks 0.5 cycles per pixel."""
+    """Lines over one axis.
+
+    `y_range` None is chosen by the values; `nyquist` marks 0.5 cycles per pixel; `whole` says that the axis counts.
+    """
 
     title: str
     lines: tuple[Line, ...]
@@ -55,6 +58,7 @@ class Chart:
     y_range: tuple[float | None, float | None] = (0.0, None)
     log: bool = False
     nyquist: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

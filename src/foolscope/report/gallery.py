@@ -108,7 +108,8 @@ def run_page(result: RunResult) -> str:
 
 def _compared(rows: Sequence[Compared]) -> Html:
     lines = [row(c.what, [c.seed or NONE, _cell(c.ours), c.why]) for c in rows]
-    return table("What the seed reports, what ours shows, and why they differ", ("", "seed", "ours", "why"), [lines])
+    caption = "What the seed reports, what ours shows, and why they differ"
+    return table(caption, ("", "seed", "ours", "why"), [lines], "reasons")
 
 
 def _table(one: Table) -> Html:
@@ -156,7 +157,8 @@ def _text(value: Value) -> str:
 
 def _json(value: Value) -> Any:
     if isinstance(value, (Proportion, Mean)):
-        return {"value": _json(value.value), "low": _json(value.low), "high": _json(value.high)}
+        ends = {"value": _json(value.value), "low": _json(value.low), "high": _json(value.high)}
+        return {**ends, **asdict(value)} if isinstance(value, Proportion) else {**ends, "count": value.count}
     return None if isinstance(value, float) and not abs(value) < float("inf") else value
 
 

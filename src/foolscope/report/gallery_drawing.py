@@ -39,7 +39,7 @@ def _panel(panel: Panel) -> drawn.Panel:
         )  # fmt: skip
     return drawn.Curves(
         title=panel.title, lines=panel.lines, x=panel.x, y=panel.y,
-        y_range=panel.y_range, log=panel.log, nyquist=panel.nyquist,
+        y_range=panel.y_range, log=panel.log, nyquist=panel.nyquist, whole=panel.whole,
     )  # fmt: skip
 
 

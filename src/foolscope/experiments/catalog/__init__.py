@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from foolscope.experiments.catalog import (
+    agv,
     attack_noise,
+    cifar_cnn,
     common,
     first_error,
     fourier_heatmap,
     jpeg_levels,
+    masking,
     noise_spectrum,
     overview,
     saliency,
@@ -16,7 +19,10 @@ from foolscope.experiments.catalog import (
     transfer_function,
 )
 from foolscope.experiments.catalog.adaptive_jpeg import AdaptiveJpeg
+from foolscope.experiments.catalog.agv_front import AgvFront
+from foolscope.experiments.catalog.agv_transfer import AgvTransfer
 from foolscope.experiments.catalog.attack_noise import AttackNoise
+from foolscope.experiments.catalog.cifar_cnn import CifarCnn
 from foolscope.experiments.catalog.first_error import FirstError
 from foolscope.experiments.catalog.fourier_heatmap import FourierHeatmap
 from foolscope.experiments.catalog.jpeg_accuracy import JpegAccuracy
@@ -24,7 +30,9 @@ from foolscope.experiments.catalog.jpeg_carlini_wagner import JpegCarliniWagner
 from foolscope.experiments.catalog.jpeg_epsilon import JpegEpsilon
 from foolscope.experiments.catalog.jpeg_levels import JpegLevels
 from foolscope.experiments.catalog.jpeg_rescue import JpegRescue
+from foolscope.experiments.catalog.large_images import LargeImages
 from foolscope.experiments.catalog.leaderboard import Leaderboard
+from foolscope.experiments.catalog.masking import Masking
 from foolscope.experiments.catalog.noise_spectrum import NoiseSpectrum
 from foolscope.experiments.catalog.overfitting import Overfitting
 from foolscope.experiments.catalog.overparameterization import Overparameterization
@@ -52,8 +60,13 @@ _ALL: tuple[type[Experiment], ...] = (
     Overfitting,
     Overparameterization,
     Saliency,
+    CifarCnn,
     AdaptiveJpeg,
+    Masking,
     FourierHeatmap,
+    LargeImages,
+    AgvFront,
+    AgvTransfer,
     Leaderboard,
 )
 
@@ -69,6 +82,9 @@ _CELLS = (
     saliency,
     fourier_heatmap,
     trained,
+    masking,
+    cifar_cnn,
+    agv,
 )
 
 EXPERIMENTS: Registry[type[Experiment]] = Registry(

@@ -11,7 +11,7 @@ from torch import Tensor
 from foolscope.attacks import AttackResult, Targeted, parse_attack
 from foolscope.errors import InputError
 from foolscope.experiments.catalog.common import label_names, told
-from foolscope.experiments.experiment import Experiment, Found, Images, Sample, Scene, Work, networks
+from foolscope.experiments.experiment import Experiment, Found, Images, Kind, Sample, Scene, Work, networks
 from foolscope.experiments.findings import Figure, Findings, Picture, Pictures, Table
 from foolscope.measure import distances
 from foolscope.models.engine import Engine
@@ -63,16 +63,17 @@ def _smallest(name: str, engine: Engine, image: Tensor, target: int, scene: Scen
     return 0.0, None
 
 
-KINDS = {"attack-noise": noises}
+KINDS = {"attack-noise": Kind(noises)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttackNoise(Experiment):
     """One image that FGSM, FGM and Carlini and Wagner's attack each turn into the same other class, and their noises.
 
-    The seed: Fig. 6 shows an 8 of MNIST that LeNet takes for a 3 after each; the noise gets subtler in that order.
+    The seed: Fig. 6 shows the noises of FGSM, FGM and Carlini and Wagner's attack on an 8 of MNIST that LeNet takes for
+    a 3 after each; the noise gets subtler in that order.
 
-    Differences: the report's one-step attacks are untargeted, and its radii are chosen by hand. Here all three are
+    Differences: the report's attacks are untargeted, and it does not say with which radii. Here all three are
     targeted, and the one-step attacks have the smallest radius of a ladder that reaches the target, so that the noises
     can be compared. The image is the first of the class for which all three succeed, whatever the limit.
     """
@@ -130,9 +131,8 @@ class AttackNoise(Experiment):
         )
         figure = Figure(
             name="noise",
-            caption=f"{work.model}: image {int(arrays['row'][0])}, a {names[self.source]} that each attack turns "
-            "into a "
-            f"{names[self.target]}. The noise is drawn around gray, as strong as fits; its norms stand above.",
+            caption=f"{work.model}: image {int(arrays['row'][0])}, a {names[self.source]} that each attack turns into "
+            f"a {names[self.target]}. The noise is drawn around gray, as strong as fits; its norms stand above.",
             content=Pictures(columns=("image", "noise", "adversarial"), rows=rows),
         )
         table = Table(
@@ -146,8 +146,7 @@ class AttackNoise(Experiment):
         falls = bool((apart.l2.diff() < 0).all())
         sentence = (
             f"{work.model}, {pair}: the noises' l2 norms are {', '.join(f'{float(v):.3g}' for v in apart.l2)} for "
-            "FGSM, FGM "
-            "and Carlini and Wagner: the noise "
+            "FGSM, FGM and Carlini and Wagner: the noise "
             f"{'gets subtler in that order' if falls else 'does not get subtler in that order'}."
         )
         compared = told("l2 of FGSM, FGM, C&W", "falls in that order", order.replace(" > ", ", "))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from foolscope.attacks import Untargeted, parse_attack
 from foolscope.experiments.cells import PLAIN, to_the_end
-from foolscope.experiments.experiment import Arrays, Found, Images, Sample, Scene, Work, numbers
+from foolscope.experiments.experiment import Arrays, Found, Images, Kind, Sample, Scene, Work, numbers
 from foolscope.experiments.findings import Chart, Compared, Line
 from foolscope.experiments.grid import default_eps
+from foolscope.files import canonical_json
 from foolscope.measure import Proportion, accuracy
+from foolscope.models import shipped
 from foolscope.randomness import generator
 
 
@@ -54,7 +59,7 @@ def attacked(scene: Scene) -> dict[str, Tensor]:
     return found
 
 
-KINDS = {"predict": clean, "under-attack": attacked}
+KINDS = {"predict": Kind(clean), "under-attack": Kind(attacked)}
 
 
 def predictions(sample: Sample, model: str, victims: Sequence[str], needs: tuple[Work, ...] = ()) -> list[Work]:
@@ -94,6 +99,13 @@ def attacks(
 def correct(arrays: Arrays, place: int = 0) -> Proportion:
     """The share of the images that the victim at `place` classifies right."""
     return accuracy(torch.from_numpy(arrays[f"prediction_{place}"] == arrays["label"]))
+
+
+def correct_within(arrays: Arrays, eps: float) -> NDArray[np.bool_]:
+    """Which images (N,) a minimum-norm attack in linf, which has no radius, leaves right at this one."""
+    fooled = arrays["success"] & (arrays["linf"] <= eps)
+    standing: NDArray[np.bool_] = ~(arrays["already"] | fooled)
+    return standing
 
 
 def accuracy_line(name: str, points: Iterable[tuple[float, Proportion]]) -> Line:
@@ -157,6 +169,21 @@ def first(sample: Sample, count: int) -> Images:
         data=sample.images.data, split=sample.images.split, limit=sample.images.limit, seed=sample.images.seed,
         begin=0, end=min(count, len(sample.data)),
     )  # fmt: skip
+
+
+def shipped_networks(data: str) -> list[str]:
+    """The shipped networks for a data set, with their weights by name."""
+    return [f"{card.architecture}:weights={card.name}" for card in shipped() if card.data == data]
+
+
+def written(value: Any) -> NDArray[np.uint8]:
+    """What JSON can hold as an array of bytes, which a cell can."""
+    return np.frombuffer(canonical_json(value).encode(), np.uint8)
+
+
+def read(array: NDArray[np.uint8]) -> Any:
+    """What `written` was given."""
+    return json.loads(array.tobytes())
 
 
 def label_names(sample: Sample) -> Sequence[str]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from foolscope.attacks.losses import cross_entropy
 from foolscope.experiments.catalog.common import label_names, told
-from foolscope.experiments.experiment import Experiment, Found, Images, Sample, Scene, Work, networks, numbers
+from foolscope.experiments.experiment import Experiment, Found, Images, Kind, Sample, Scene, Work, networks, numbers
 from foolscope.experiments.findings import Chart, Figure, Findings, Line, Picture, Pictures, Table, Value
 from foolscope.measure import accuracy
 from foolscope.norms import NORMS
@@ -39,7 +39,7 @@ def first_errors(scene: Scene) -> dict[str, Tensor]:
     return found
 
 
-KINDS = {"first-error": first_errors}
+KINDS = {"first-error": Kind(first_errors)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,8 +140,7 @@ class FirstError(Experiment):
                 Figure(
                     name=f"steps-{model.partition(':')[0]}",
                     caption=f"{model}: the first training image along each direction, with radius and answer above "
-                    "each "
-                    "row, up to the first error and the largest radius.",
+                    "each row, up to the first error and the largest radius.",
                     content=Pictures(columns=columns, rows=tuple(pictures)),
                 )
             )

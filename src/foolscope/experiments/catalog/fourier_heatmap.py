@@ -10,7 +10,7 @@ from torch import Tensor
 
 from foolscope.experiments.catalog.common import told
 from foolscope.experiments.catalog.noise_spectrum import profile_arrays
-from foolscope.experiments.experiment import Experiment, Found, Sample, Scene, Work, networks
+from foolscope.experiments.experiment import Experiment, Found, Kind, Sample, Scene, Work, networks
 from foolscope.experiments.findings import Chart, Figure, Findings, Line, Plane, Table, Value
 from foolscope.explain import fourier_heatmap
 from foolscope.measure import Proportion
@@ -30,7 +30,7 @@ def heatmap(scene: Scene) -> dict[str, Tensor]:
     }
 
 
-KINDS = {"fourier-heatmap": heatmap}
+KINDS = {"fourier-heatmap": Kind(heatmap)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +86,8 @@ class FourierHeatmap(Experiment):
             rows.append((model, clean, float(rate.mean()), worst, f"{vertical:.3f}, {horizontal:.3f}"))
             sentences.append(
                 f"{model}: a wave of l2 norm {format_value(self.norm)} a channel raises the error rate from "
-                f"{100 * clean.value:.1f} % to {rate.mean():.1f} % on average, and to {100 * worst.value:.1f} % at "
-                "its worst "
-                f"frequency ({vertical:.3f}, {horizontal:.3f} cycles per pixel)."
+                f"{100 * clean.value:.1f} % to {rate.mean():.1f} % on average, and to {100 * worst.value:.1f} % at its "
+                f"worst frequency ({vertical:.3f}, {horizontal:.3f} cycles per pixel)."
             )
             compared.append(told(f"{model}: mean error rate over the frequencies", None, f"{rate.mean():.1f} %"))
         figures = (

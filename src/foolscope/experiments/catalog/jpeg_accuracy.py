@@ -29,11 +29,11 @@ from foolscope.spec import format_value, parameter
 class JpegAccuracy(Experiment):
     """Accuracy against JPEG quality: on untouched images, and under an attack of each radius that does not know of it.
 
-    The seed: Fig. 17 shows of CIFAR-10 that under FGSM the accuracy is the higher the lower the quality is, and
-    that low quality costs accuracy on untouched images.
+    The seed: Fig. 17 shows of LeNet on CIFAR-10 that under FGSM the accuracy is the higher the lower the quality is,
+    and that low quality costs accuracy on untouched images.
 
-    Differences: the attack is oblivious here as there; adaptive-jpeg has the attacks that know of JPEG. Every accuracy
-    has its interval.
+    Differences: our networks for CIFAR-10 are others, since LeNet takes gray images. The attack is oblivious here as
+    there; adaptive-jpeg has the attacks that know of JPEG. Every accuracy has its interval.
     """
 
     name: ClassVar[str] = "jpeg-accuracy"
@@ -76,8 +76,7 @@ class JpegAccuracy(Experiment):
             best = max(range(1, len(names)), key=lambda place: shares[place][n].value)
             sentences.append(
                 f"{model}: at ε = {format_value(eps)} {victim_name(names[best])} is best, {percent(shares[best][n])} "
-                "where "
-                f"the plain network has {percent(shares[0][n])}; untouched it costs "
+                f"where the plain network has {percent(shares[0][n])}; untouched it costs "
                 f"{100 * (clean[0].value - clean[best].value):.1f} points."
             )
             what = f"{model}: best quality at ε = {format_value(eps)}"
@@ -85,8 +84,7 @@ class JpegAccuracy(Experiment):
         figure = Figure(
             name="quality",
             caption=f"Accuracy behind JPEG against its quality, untouched and under {self.attack} of each radius, "
-            "which "
-            "looks at the plain network. Bands are 95 % intervals.",
+            "which looks at the plain network. Bands are 95 % intervals.",
             content=tuple(panels),
         )
         columns = ("network, quality", "no attack", *(f"ε {format_value(eps)}" for eps in grid))

@@ -74,16 +74,14 @@ class JpegEpsilon(Experiment):
             best, eps, plain, most = rescued(curves)
             sentences.append(
                 f"{model}: JPEG helps most at ε = {format_value(eps)}, where {victim_name(best)} lifts the accuracy "
-                "from "
-                f"{percent(plain)} to {percent(most)}, against an attack that does not know of it."
+                f"from {percent(plain)} to {percent(most)}, against an attack that does not know of it."
             )
             what = f"{model}: accuracy at ε = {format_value(eps)} without and with the best quality"
             compared.append(told(what, "rises with JPEG", f"{percent(plain)}, {percent(most)}"))
         figure = Figure(
             name="accuracy",
             caption="Accuracy under FGSM against its radius, plain and behind JPEG of each quality. The attack looks "
-            "at "
-            "the plain network and does not know of JPEG. Bands are 95 % intervals.",
+            "at the plain network and does not know of JPEG. Bands are 95 % intervals.",
             content=tuple(panels),
         )
         table = Table(

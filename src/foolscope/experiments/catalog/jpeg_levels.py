@@ -10,7 +10,7 @@ from torch import Tensor
 
 from foolscope import jpeg
 from foolscope.experiments.catalog.common import told
-from foolscope.experiments.experiment import Experiment, Found, Sample, Scene, Work, numbers
+from foolscope.experiments.experiment import Experiment, Found, Kind, Sample, Scene, Work, numbers
 from foolscope.experiments.findings import Chart, Figure, Findings, Line, Picture, Pictures, Table
 from foolscope.jpeg.codec import encoded_size
 from foolscope.measure import Mean, mean_interval, psnr
@@ -30,7 +30,7 @@ def levels(scene: Scene) -> dict[str, Tensor]:
     return {**found, "original": images[:shown]}
 
 
-KINDS = {"jpeg-levels": levels}
+KINDS = {"jpeg-levels": Kind(levels)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,9 +101,8 @@ class JpegLevels(Experiment):
         )
         low, high = qualities[0], qualities[-1]
         sentence = (
-            f"From quality {high} to {low} the PSNR falls from {ratios[-1].value:.1f} to {ratios[0].value:.1f} dB, "
-            "and a "
-            f"file from {sizes[-1].value:.0f} to {sizes[0].value:.0f} bytes."
+            f"From quality {high} to {low} the PSNR falls from {ratios[-1].value:.1f} to {ratios[0].value:.1f} dB, and "
+            f"a file from {sizes[-1].value:.0f} to {sizes[0].value:.0f} bytes."
         )
         compared = told(f"PSNR at quality {low} and {high}", None, f"{ratios[0].value:.1f}, {ratios[-1].value:.1f} dB")
         return Findings(told=(sentence,), figures=figures, tables=(table,), compared=(compared,))

@@ -22,7 +22,8 @@ _KEPT = 256
 class JpegRescue(Experiment):
     """Images that an attack turns into another class and JPEG turns back.
 
-    The seed: Fig. 10 shows a 5 of MNIST that FGSM turns into a 3, and that is a 5 again after JPEG.
+    The seed: Fig. 10 shows a 5 of MNIST that an attack, which it does not name, turns into a 3, and that is a 5 again
+    after JPEG; it explains this by the high frequencies that JPEG removes.
 
     Differences: the report shows one image; here the share of the fooled images that JPEG rescues stands beside them,
     and the share that it loses of those untouched. The attack does not know of JPEG: adaptive-jpeg has those that do.

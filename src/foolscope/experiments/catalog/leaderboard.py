@@ -8,11 +8,19 @@ from typing import ClassVar
 import torch
 
 from foolscope.errors import InputError
-from foolscope.experiments.catalog.common import attacks, clean_accuracy, correct, percent, predictions, told, with_eps
+from foolscope.experiments.catalog.common import (
+    attacks,
+    clean_accuracy,
+    correct,
+    percent,
+    predictions,
+    shipped_networks,
+    told,
+    with_eps,
+)
 from foolscope.experiments.experiment import Experiment, Found, Sample, Work, numbers
 from foolscope.experiments.findings import Bars, Figure, Findings, Table, Value
 from foolscope.measure import Proportion, accuracy
-from foolscope.models import shipped
 from foolscope.spec import format_value, parameter, split
 
 
@@ -85,8 +93,7 @@ class Leaderboard(Experiment):
 
 
 def _networks(sample: Sample) -> list[str]:
-    """The shipped networks for these data, with their weights by name."""
-    found = [f"{card.architecture}:weights={card.name}" for card in shipped() if card.data == sample.name]
+    found = shipped_networks(sample.name)
     if not found:
         raise InputError(f"no network is shipped for {sample.name}: take digits, mnist or cifar10.")
     return found

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from foolscope.attacks import Untargeted, parse_attack
 from foolscope.experiments.catalog.common import told
-from foolscope.experiments.experiment import Arrays, Experiment, Found, Sample, Scene, Work, networks
+from foolscope.experiments.experiment import Arrays, Experiment, Found, Kind, Sample, Scene, Work, networks
 from foolscope.experiments.findings import Chart, Figure, Findings, Line, Plane, Table, Value
 from foolscope.explain import Profile, noise_spectrum
 from foolscope.randomness import generator
@@ -42,7 +42,7 @@ def profile_arrays(profile: Profile) -> dict[str, Tensor]:
     return {key: getattr(profile, key) for key in ("coordinate", "mean", "low", "high")}
 
 
-KINDS = {"noise-spectrum": spectra}
+KINDS = {"noise-spectrum": Kind(spectra)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from foolscope.experiments.catalog.common import label_names, told
-from foolscope.experiments.experiment import Experiment, Found, Images, Sample, Scene, Work
+from foolscope.experiments.experiment import Experiment, Found, Images, Kind, Sample, Scene, Work
 from foolscope.experiments.findings import Bars, Figure, Findings, Picture, Pictures, Table
 from foolscope.randomness import generator
 from foolscope.spec import parameter
@@ -35,7 +35,7 @@ def overview(scene: Scene) -> dict[str, Tensor]:
     }
 
 
-KINDS = {"overview": overview}
+KINDS = {"overview": Kind(overview)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ class DatasetOverview(Experiment):
         distribution = Figure(
             name="classes",
             caption="How the images are spread over the classes, in percent of each split.",
-            content=(Bars(title="Class distribution", categories=tuple(names), groups=tuple(bars), y="share (%)"),),
+            content=(Bars(title="Classes", categories=tuple(names), groups=tuple(bars), x="class", y="share (%)"),),
         )
         table = Table(name="classes", caption="Images of each class", columns=("class", "images"), rows=tuple(counted))
         sentences = tuple(f"{row.what}: {row.ours}." for row in compared)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from foolscope.attacks import Untargeted, parse_attack
 from foolscope.experiments.catalog.common import label_names, told
-from foolscope.experiments.experiment import Arrays, Experiment, Found, Sample, Scene, Work, networks
+from foolscope.experiments.experiment import Arrays, Experiment, Found, Kind, Sample, Scene, Work, networks
 from foolscope.experiments.findings import Bars, Chart, Figure, Findings, Line, Picture, Pictures, Table, Value
 from foolscope.explain import EXPLAINERS, energy_on_salient, explanation_stability
 from foolscope.measure import Mean
@@ -62,18 +62,20 @@ def _numbers(means: object) -> Tensor:
     return torch.tensor([[m.value, m.low, m.high, m.count] for m in (found[name] for name in _MEASURES)])
 
 
-KINDS = {"saliency": maps}
+KINDS = {"saliency": Kind(maps)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Saliency(Experiment):
     """Saliency and Grad-CAM before and after an attack, how much they agree, and where the noise falls.
 
-    The seed: section 3.5 computes the saliency w = dS_c / dI and ranks the pixels by its magnitude.
+    The seed: section 3.5, a draft, defines the saliency w = dS_c / dI, whose magnitude says which pixels need to change
+    the least to change the score the most, and announces figures that it lacks: of noise that falls on vulnerable
+    parts, and of Grad-CAM before and after an attack.
 
-    Differences: random noise of the same norm changes maps, too, so every agreement stands beside that null level
-    (Ghorbani, Abid and Zou 2019, arXiv 1710.10547). Maps explain logits: a probability's slope vanishes where the
-    network is sure. Only images that the attack fools are counted.
+    Differences: these are those figures, with numbers. Random noise of the same norm changes maps, too, so every
+    agreement stands beside that null level (Ghorbani, Abid and Zou 2019, arXiv 1710.10547). Maps explain logits: a
+    probability's slope vanishes where the network is sure. Only images that the attack fools are counted.
     """
 
     name: ClassVar[str] = "saliency"
@@ -127,7 +129,7 @@ class Saliency(Experiment):
             Figure(
                 name="maps",
                 caption=f"{work.model}: images that {attack} fools, and the maps of what the network answers, before "
-                " and after; of one method and image they share one scale.",
+                "and after; of one method and image they share one scale.",
                 content=Pictures(columns=columns, rows=rows),
             ),
             Figure(
@@ -149,8 +151,7 @@ class Saliency(Experiment):
         energy = float(arrays["saliency_energy"][place][0])
         sentences = (
             f"{work.model}: of the tenth of the pixels that saliency ranks first, {100 * attacked:.0f} % are still "
-            "there "
-            f"after {attack}, and {100 * null:.0f} % after random noise of the same norm.",
+            f"there after {attack}, and {100 * null:.0f} % after random noise of the same norm.",
             f"{100 * energy:.0f} % of the noise's energy falls on that tenth.",
         )
         compared = (

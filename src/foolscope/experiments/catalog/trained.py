@@ -9,12 +9,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from foolscope.experiments.catalog.common import accuracy_chart, attacks, correct, predictions, with_eps
-from foolscope.experiments.experiment import Found, Images, Sample, Scene, Work
-from foolscope.experiments.findings import Chart, Line
+from foolscope.errors import ParameterError
+from foolscope.experiments.catalog.common import accuracy_chart, attacks, correct, predictions, told, with_eps
+from foolscope.experiments.experiment import TRAINING, Found, Images, Kind, Sample, Scene, Work, numbers
+from foolscope.experiments.findings import Chart, Compared, Line
 from foolscope.experiments.train import default_recipe
 from foolscope.measure import Mean, mean_interval
 from foolscope.models.training import Recipe, train
+from foolscope.spec import format_value
 
 
 def training(scene: Scene) -> dict[str, Tensor]:
@@ -26,7 +28,7 @@ def training(scene: Scene) -> dict[str, Tensor]:
     return {**weights, "loss": torch.tensor(curves.loss), "accuracy": torch.tensor(curves.accuracy)}
 
 
-KINDS = {"training": training}
+KINDS = {TRAINING: Kind(training)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,14 @@ class Network:
     name: str
     spec: str
     epochs: int | None
+
+
+def by_epochs(spec: str, epochs: str) -> tuple[Network, ...]:
+    """The same network, trained for each of the numbers of epochs that a setting names."""
+    counts = numbers(epochs, "epochs", int)
+    if not counts[0]:
+        raise ParameterError("epochs must be at least 1, got 0: a network of 0 epochs is not trained.")
+    return tuple(Network(name=f"{n} epoch{'s' if n > 1 else ''}", spec=spec, epochs=n) for n in counts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,29 +66,31 @@ class Study:
                 works += self._clean(sample, network, seed)
                 for attack in self.attacks:
                     for eps in self.radii:
-                        works += self._attacked(sample, network, seed, attack, eps)
+                        works += self.attacked(sample, network, seed, with_eps(attack, eps))
         return works
 
     def _spec(self, network: Network, seed: int) -> str:
         return f"{network.spec}{',' if ':' in network.spec else ':'}weights=none,seed={seed}"
 
-    def _training(self, sample: Sample, network: Network, seed: int) -> Work:
+    def training(self, sample: Sample, network: Network, seed: int) -> Work:
+        """Work: the training of one seed."""
         images = Images(data=sample.name, split="train", limit=self.count or None, seed=sample.images.seed)
         data = sample.library.images(images)
         recipe = default_recipe(network.spec, data)
         recipe = recipe if network.epochs is None else recipe.replace(epochs=network.epochs)
         return Work(
-            kind="training", images=images, model=self._spec(network, seed), cost=3.0 * recipe.epochs * len(data),
+            kind=TRAINING, images=images, model=self._spec(network, seed), cost=3.0 * recipe.epochs * len(data),
             options={"recipe": vars(recipe).copy(), "seed": seed},
         )  # fmt: skip
 
     def _clean(self, sample: Sample, network: Network, seed: int) -> list[Work]:
-        needs = (self._training(sample, network, seed),)
+        needs = (self.training(sample, network, seed),)
         return predictions(sample, self._spec(network, seed), [""], needs)
 
-    def _attacked(self, sample: Sample, network: Network, seed: int, attack: str, eps: float) -> list[Work]:
-        needs = (self._training(sample, network, seed),)
-        return attacks(sample, self._spec(network, seed), with_eps(attack, eps), needs=needs)
+    def attacked(self, sample: Sample, network: Network, seed: int, attack: str) -> list[Work]:
+        """Work: the network of one seed under an attack."""
+        needs = (self.training(sample, network, seed),)
+        return attacks(sample, self._spec(network, seed), attack, needs=needs)
 
     def parameters(self, sample: Sample, network: Network) -> int:
         """How many numbers the network has."""
@@ -91,7 +103,45 @@ class Study:
 
     def under(self, sample: Sample, found: Found, network: Network, attack: str, eps: float) -> Mean:
         """Accuracy in percent under an attack, over the seeds."""
-        return self._mean(found, lambda seed: self._attacked(sample, network, seed, attack, eps))
+        return self._mean(found, lambda seed: self.attacked(sample, network, seed, with_eps(attack, eps)))
+
+    @property
+    def reference(self) -> float:
+        """The radius that is spoken of: one of the smaller ones, where iterated attacks leave something to compare."""
+        return self.radii[(len(self.radii) - 1) // 3]
+
+    def row(self, sample: Sample, found: Found, network: Network) -> list[Mean]:
+        """Accuracy in percent on untouched images, then under every attack at the reference radius."""
+        under = [self.under(sample, found, network, attack, self.reference) for attack in self.attacks]
+        return [self.clean(sample, found, network), *under]
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of what `row` gives."""
+        return ["no attack (%)", *(f"{attack} at {format_value(self.reference)} (%)" for attack in self.attacks)]
+
+    def ends(self, sample: Sample, found: Found, seed: str) -> tuple[list[str], list[Compared]]:
+        """`told_ends` of the study's own attacks."""
+        first, last = (self.row(sample, found, network)[1:] for network in (self.networks[0], self.networks[-1]))
+        return self.told_ends(self.attacks, first, last, seed)
+
+    def told_ends(
+        self, attacks: Sequence[str], first: Sequence[Mean], last: Sequence[Mean], seed: str
+    ) -> tuple[list[str], list[Compared]]:
+        """Sentences, and rows of 'seed, ours, why': every attack on the first and on the last network.
+
+        `seed` is what the report says of FGSM, the only attack that it tries.
+        """
+        names, count = (self.networks[0].name, self.networks[-1].name), len(self.seeds)
+        sentences, compared = [], []
+        for attack, before, after in zip(attacks, first, last, strict=True):
+            where = f"{attack} at ε = {format_value(self.reference)}"
+            ours = f"{before.value:.1f} % with {names[0]}, {after.value:.1f} % with {names[1]}"
+            sentences.append(f"{where}: {ours}, means over {count} seed{'s' if count > 1 else ''}.")
+            known = attack.partition(":")[0] == "fgsm"
+            compared.append(told(f"accuracy under {where}", seed if known else None, ours,
+                                 "" if known else "not tested there"))  # fmt: skip
+        return sentences, compared
 
     def _mean(self, found: Found, works: Callable[[int], Sequence[Work]]) -> Mean:
         return mean_interval([100 * correct(found.joined(works(seed))).value for seed in self.seeds])

@@ -13,7 +13,7 @@ from foolscope import explain
 from foolscope.defenses import defended
 from foolscope.experiments.catalog.common import first, told
 from foolscope.experiments.catalog.noise_spectrum import profile_arrays
-from foolscope.experiments.experiment import Arrays, Experiment, Found, Sample, Scene, Work, networks
+from foolscope.experiments.experiment import Arrays, Experiment, Found, Kind, Sample, Scene, Work, networks
 from foolscope.experiments.findings import Chart, Figure, Findings, Line, Plane, Table, Value
 from foolscope.spec import parameter
 
@@ -33,7 +33,7 @@ def transfer(scene: Scene) -> dict[str, Tensor]:
     return arrays | {f"radial_{key}": value for key, value in profile_arrays(found.radial).items()}
 
 
-KINDS = {"transfer": transfer}
+KINDS = {"transfer": Kind(transfer)}
 
 
 def transfer_work(sample: Sample, model: str, layer: str, resolution: int, defense: str = "") -> Work:

@@ -76,16 +76,14 @@ class TransferFunctionJpeg(Experiment):
             animations.append(Animation(
                 name=f"quality-{model.partition(':')[0]}", frames=frames,
                 caption=f"{model}: the response of the logits over the plane of frequencies, from quality "
-                f"{qualities[0]} "
-                f"to {qualities[-1]}.",
+                f"{qualities[0]} to {qualities[-1]}.",
             ))  # fmt: skip
             for name, cell in zip(("no JPEG", *(f"quality {q}" for q in qualities)), (plain, *cells), strict=True):
                 rows.append((f"{model}, {name}", *summary(cell), _kept(cell, plain)))
             low, high = _kept(cells[0], plain), _kept(cells[-1], plain)
             sentences.append(
                 f"{model}: of its answer to frequencies from 0.25 cycles per pixel on, JPEG leaves {100 * low:.0f} % "
-                "at "
-                f"quality {qualities[0]} and {100 * high:.0f} % at quality {qualities[-1]}."
+                f"at quality {qualities[0]} and {100 * high:.0f} % at quality {qualities[-1]}."
             )
             ours = f"{100 * low:.0f} %, {100 * high:.0f} %"
             compared.append(told(f"{model}: high frequencies kept, lowest and highest quality", None, ours))
