@@ -121,7 +121,10 @@ def test_openapi_has_examples_and_problems(served: Served) -> None:
     description = served.get("/openapi.json").json()
     assert description["info"]["title"] == "foolscope"
     schemas = description["components"]["schemas"]
-    for name in ("PredictRequest", "AttackRequest", "DefendRequest", "ChainRequest", "AuditRequest"):
+    for name in (
+        "PredictRequest", "AttackRequest", "DefendRequest", "ChainRequest", "AuditRequest", "MapsRequest",
+        "FrequencyRequest", "ExperimentRequest",
+    ):  # fmt: skip
         assert schemas[name]["examples"], name
     for path, entry in description["paths"].items():
         for method, told in entry.items():

@@ -136,7 +136,8 @@ def test_an_audit_is_killed_cancelled_resumed_and_read(served: Served) -> None:
 def wanted(**body: Any) -> JobRequest:
     """What a server makes of a request."""
     networks = Networks((), limit=1, queue=1, offline=True)
-    asked: AuditRequest | EvolveRequest = TypeAdapter(schemas.JobRequest).validate_python(body)
+    asked = TypeAdapter(schemas.JobRequest).validate_python(body)
+    assert isinstance(asked, AuditRequest | EvolveRequest)
     try:
         return checked(asked, networks.offer(asked.model), Gallery())
     finally:
@@ -191,7 +192,7 @@ def test_a_search_on_gray_images_tells_its_front(tmp_path: Path, monkeypatch: py
 
     job = wanted(**EVOLVE | {"filters": 1, "population": 2, "epochs": 1, "images": 8, "held_out": 8})
     assert job.asked["pool"] == "gingham,juno,lark,stinson"
-    assert job.title.endswith(": chains of 1 filters (gingham,juno,lark,stinson); 2 at a time, 1 epochs, 8 images")
+    assert job.title.endswith(": chains of 1 filter (gingham,juno,lark,stinson); 2 at a time, 1 epoch, 8 images")
     folder = JobFolder(tmp_path / "job")
     KINDS["evolve"].work(folder, job.asked, tell)
     shares = [progress["share"] for progress in told]

@@ -17,16 +17,19 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 import foolscope as fs
 from foolscope.defenses import FeatureSqueezing
 from foolscope.filters import AGV_B
 from foolscope.images import encode_png, from_uint8, quantize, to_uint8
-from foolscope.models import load_model
+from foolscope.models import describe, load_model
 from foolscope.models.engine import Engine
 from foolscope.randomness import generator
+from foolscope.web.attacking import BROKEN, Attacking
 from foolscope.web.lab import _defended
+from foolscope.web.networks import Network
+from foolscope.web.pictures import PictureStore, picture_of
 from foolscope.web.problems import GoneError, TookTooLongError
 from foolscope.web.settings import Settings
 from tests.cli.running import Program
@@ -341,3 +344,28 @@ def test_an_attack_stops_when_its_caller_leaves(served: Served) -> None:
     follows = served.post("/attack", **asked | {"attack": "pgd:eps=8/255,steps=10"})
     assert follows.status_code == 200
     assert time.monotonic() - begun < 30, "it waited for the attack that nobody waits for"
+
+
+class Broken(nn.Module):
+    """A network whose gradient is NaN everywhere, and whose logits are not."""
+
+    input_shape, num_classes, name = (1, 4, 4), 2, "broken"
+
+    def forward(self, images: Tensor) -> Tensor:
+        flat = images.flatten(1)
+        return torch.stack([flat.mean(1), (0 * flat).sum(1).sqrt()], 1)
+
+
+@pytest.mark.filterwarnings("ignore::foolscope.errors.GradientWarning")
+def test_a_broken_gradient_is_told(tmp_path: Path) -> None:
+    engine = Engine(Broken())
+    network = Network("broken", describe(engine.model), engine, 0, None, None)  # type: ignore[arg-type]
+    attacking = Attacking(
+        attack=fs.parse_attack("fgsm:eps=0.1"), network=network, picture=picture_of(np.full((4, 4, 1), 99, np.uint8)),
+        notes=["as it is"], label=0, target=None, seed=0, top=2, seconds=60.0,
+    )  # fmt: skip
+    told = attacking.run(threading.Event(), PictureStore(tmp_path, 1 << 20))
+    assert told.broken
+    assert not told.success
+    assert told.notes == ["as it is", BROKEN]
+    assert told.adversarial.id == told.original.id

@@ -20,7 +20,7 @@ from fastapi.staticfiles import StaticFiles
 import foolscope
 from foolscope.web import logs, problems
 from foolscope.web.guard import Guard
-from foolscope.web.routes import chains, images, jobs, lab, lists, models, server
+from foolscope.web.routes import chains, experiments, explain, images, jobs, lab, lists, models, server
 from foolscope.web.services import Services
 from foolscope.web.settings import Settings
 
@@ -56,7 +56,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.services = services
     app.add_middleware(Guard, settings=settings)
     problems.install(app)
-    for part in (server, models, images, lab, lists, chains, jobs):
+    for part in (server, models, images, lab, explain, lists, chains, jobs, experiments):
         app.include_router(part.router, prefix="/api/v1")
     for kind, suffix in (("text/javascript", ".js"), ("text/css", ".css"), ("image/svg+xml", ".svg")):
         mimetypes.add_type(kind, suffix)  # whatever this machine says: browsers run nothing of another type

@@ -22,6 +22,12 @@ from foolscope.web.pictures import Picture, PictureStore, pictures_of
 from foolscope.web.problems import GoneError, TookTooLongError
 from foolscope.web.reproduce import repeat_attack
 
+BROKEN = (
+    "the network's gradient was NaN or infinite for this image on the way, and the attack moved it no further along "
+    "it: that it holds out says little about the network"
+)
+"""The note on an attack whose gradient broke."""
+
 
 class _OutOfTime(Cancelled):
     """Raised in an attack that has used up its time."""
@@ -60,7 +66,7 @@ class Attacking:
         seconds = time.perf_counter() - begun
         adversarial = pictures.keep(pictures_of(result.images)[0])
         noise, factor = magnified(images[0].numpy(), result.images[0].numpy())
-        success, already = bool(result.success[0]), bool(result.already[0])
+        success, already, broken = bool(result.success[0]), bool(result.already[0]), bool(result.broken[0])
         return schemas.Attacked(
             model=self.network.model,
             attack=self.attack.spec(),
@@ -75,6 +81,7 @@ class Attacking:
             top=top_classes(info, after, self.top),
             success=success,
             already=already,
+            broken=broken,
             message=attack_message(
                 self.network.model,
                 class_name(info, int(after.argmax())),
@@ -88,7 +95,7 @@ class Attacking:
             backwards=int(result.backwards[0]),
             seconds=round(seconds, 4),
             reproduce=self._repeated(truth.index),
-            notes=self.notes,
+            notes=[*self.notes, BROKEN] if broken else self.notes,
         )
 
     def _attacked(self, engine: Engine, images: Tensor, goal: Goal, stop: threading.Event) -> AttackResult:

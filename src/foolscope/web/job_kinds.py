@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from foolscope.attacks.agv import Candidate
     from foolscope.experiments import AuditProgress
     from foolscope.experiments.evolve import EvolveProgress
+    from foolscope.experiments.runner import RunProgress
+    from foolscope.experiments.running import RunResult
 
 _SEARCH = 0.9
 """The share of an evolution's progress that is its search; the rest is judging what was found."""
@@ -118,7 +120,62 @@ def _point(candidate: Candidate, objective: str) -> dict[str, Any]:
     return {"chain": candidate.chain.spec(), "asr": candidate.asr, objective: value, "linf": linf}
 
 
+def _experiment(folder: JobFolder, asked: dict[str, Any], tell: Tell) -> None:
+    """Run an experiment, cell by cell, and draw what the store then holds."""
+    from foolscope.experiments.running import plan, run_planned
+    from foolscope.files import write_json
+    from foolscope.report.gallery import write_run
+    from foolscope.web.experimenting import asked_of
+    from foolscope.web.gallery import Gallery
+
+    def watch(progress: RunProgress) -> None:
+        tell(
+            {
+                "label": progress.label,
+                "share": round(progress.passes / progress.total_passes, 4),
+                "done": progress.done,
+                "cells": progress.cells,
+                "reused": progress.reused,
+                "failed": progress.failed,
+                "seconds_left": progress.seconds_left,
+            }
+        )
+
+    planned = plan(asked_of(asked, Gallery()), offline=True)
+    result = run_planned(planned, watch=watch)
+    count = len(planned.works)
+    tell({"label": "drawing", "share": 1.0, "done": count, "cells": count, "reused": result.reused}, at_once=True)
+    write_run(result, folder.report)
+    write_json(folder.report / "findings.json", _findings(result, folder))
+
+
+def _findings(result: RunResult, folder: JobFolder) -> dict[str, Any]:
+    """The report's sections and their style sheet, for a page that has the same colors; and each figure's files."""
+    from foolscope.report.gallery import run_page
+
+    page = run_page(result)
+    files = [path for kind in ("figures", "data") for path in sorted((folder.report / kind).glob("*"))]
+    stems = dict.fromkeys(path.stem for path in files)
+    return {
+        "experiment": result.experiment.name,
+        "preview": result.is_preview,
+        "images": len(result.sample.data),
+        "of": result.sample.data.total,
+        "html": _between(page, "<main>", "</main>"),
+        "style": _between(page, "<style>", "</style>"),
+        "files": [
+            {"name": stem, "files": [f"{path.parent.name}/{path.name}" for path in files if path.stem == stem]}
+            for stem in stems
+        ],
+    }
+
+
+def _between(text: str, begin: str, end: str) -> str:
+    return text.partition(begin)[2].partition(end)[0]
+
+
 KINDS = {
     "audit": Kind(_audit, {"json": "results.json", "parquet": "results.parquet"}),
     "evolve": Kind(_evolve, {"json": "evolution.json"}),
+    "experiment": Kind(_experiment, {"json": "run.json"}),
 }

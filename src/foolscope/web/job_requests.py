@@ -16,6 +16,7 @@ from foolscope.experiments.grid import attack_grids, parse_eps_by_norm, specs_an
 from foolscope.experiments.provenance import Repetition, versions
 from foolscope.filters import FILTERS
 from foolscope.models import load_model
+from foolscope.report.words import counted
 from foolscope.web.gallery import Gallery, Source
 from foolscope.web.networks import Offer
 from foolscope.web.schemas import AuditRequest, EvolveRequest
@@ -97,13 +98,13 @@ def _about_audit(body: AuditRequest) -> str:
     parts = [", ".join(body.attacks)]
     parts += [f"eps {' '.join(body.eps)}"] if body.eps else []
     parts += [f"defended by {', '.join(body.defenses)}"] if body.defenses else []
-    parts += [f"{body.limit:,} images"] if body.limit else []
+    parts += [counted(body.limit, "image")] if body.limit else []
     return "; ".join(parts)
 
 
 def _about_evolve(body: EvolveRequest, pool: str) -> str:
-    filters = f"chains of {body.filters} filters" + ("" if pool == "thesis" else f" ({pool})")
-    size = f"{body.population} at a time, {body.epochs} epochs, {body.images:,} images"
+    filters = f"chains of {counted(body.filters, 'filter')}" + ("" if pool == "thesis" else f" ({pool})")
+    size = f"{body.population} at a time, {counted(body.epochs, 'epoch')}, {counted(body.images, 'image')}"
     return f"{filters}; {size}" + (f"; hidden from {body.detector}" if body.detector else "")
 
 

@@ -93,7 +93,7 @@ class Lab:
 
     async def predict(self, asked: schemas.PredictRequest, client: str) -> schemas.Prediction:
         """Classify a picture."""
-        network, view = await self._found(asked.model, asked.image)
+        network, view = await self.found(asked.model, asked.image)
         logits = await network.batcher.logits(view.picture.images[0], client)
         told = await self._told(network, view, view, logits, asked, view.truth(network.info))
         return schemas.Prediction(**told)
@@ -112,7 +112,7 @@ class Lab:
     async def attack(self, asked: schemas.AttackRequest, caller: Caller) -> schemas.Attacked:
         """Attack a picture."""
         attack = await asyncio.to_thread(self._asked_attack, asked)
-        network, view = await self._found(asked.model, asked.image)
+        network, view = await self.found(asked.model, asked.image)
         attacking = Attacking(
             attack=attack,
             network=network,
@@ -130,7 +130,7 @@ class Lab:
     async def defend(self, asked: schemas.DefendRequest, caller: Caller) -> schemas.Defended:
         """Classify a picture after a defense."""
         defense = _allowed(parse_defense(asked.defense))
-        network, view = await self._found(asked.model, asked.image)
+        network, view = await self.found(asked.model, asked.image)
 
         def work(stop: threading.Event) -> Picture:
             images = _defended(defense, view.picture.images, stop, self._settings.attack_seconds)
@@ -144,7 +144,7 @@ class Lab:
 
     async def detect(self, asked: schemas.DetectRequest, caller: Caller) -> schemas.Detection:
         """Score a picture by its network's detector, which is calibrated in the background where it can be."""
-        network, view = await self._found(asked.model, asked.image)
+        network, view = await self.found(asked.model, asked.image)
         calibration = await self._calibrations.of(network)
 
         def work(stop: threading.Event) -> float:
@@ -181,7 +181,11 @@ class Lab:
         """The picture with this id, a preset's or one of the store.  Raises `NotFoundError`."""
         return (await self._view(image, None)).picture
 
-    async def _found(self, model: str, image: str) -> tuple[Network, View]:
+    async def found(self, model: str, image: str) -> tuple[Network, View]:
+        """An offered network, loaded if it is not in memory, and the picture as it sees it.
+
+        Raises `NotFoundError`, and what loading a network does.
+        """
         network = await self._networks.get(self._networks.offer(model).model)
         return network, await self._view(image, network.info)
 

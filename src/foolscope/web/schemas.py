@@ -151,7 +151,24 @@ class EvolveRequest(Request):
     seed: Seed = 0
 
 
-JobRequest = Annotated[AuditRequest | EvolveRequest, Field(discriminator="kind")]
+class ExperimentRequest(Request):
+    """An experiment to run: as `foolscope run`, with `data` a set of the gallery; fewer images make a preview."""
+
+    kind: Literal["experiment"]
+    experiment: Name
+    data: Name
+    settings: Annotated[dict[Name, Spec], Field(max_length=20)] = {}
+    limit: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    seed: Seed = 0
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"kind": "experiment", "experiment": "jpeg-epsilon", "data": "digits", "limit": 64}]
+        }
+    )
+
+
+JobRequest = Annotated[AuditRequest | EvolveRequest | ExperimentRequest, Field(discriminator="kind")]
 
 
 class Problem(BaseModel):
@@ -348,6 +365,7 @@ class Attacked(BaseModel):
     top: list[ClassShare]
     success: bool
     already: bool
+    broken: bool
     message: str
     distances: dict[str, float | None]
     forwards: int

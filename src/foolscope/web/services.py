@@ -11,6 +11,8 @@ from foolscope.errors import StorageError
 from foolscope.files import HOME_ADVICE, check_writable, home
 from foolscope.web.chains import ChainShelf
 from foolscope.web.decoding import Decoder
+from foolscope.web.experimenting import Experimenting
+from foolscope.web.explaining import Explaining
 from foolscope.web.gallery import Gallery
 from foolscope.web.jobs import Jobs
 from foolscope.web.lab import Lab
@@ -36,6 +38,8 @@ class Services:
     decoder: Decoder
     jobs: Jobs
     lab: Lab
+    explaining: Explaining
+    experimenting: Experimenting
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
@@ -44,6 +48,7 @@ class Services:
         networks = Networks(settings.models, settings.model_bytes, settings.queue, settings.offline)
         pictures = PictureStore(home() / "web" / "images", settings.image_bytes)
         gallery, chains = Gallery(), ChainShelf(home() / "chains")
+        lab = Lab(settings, networks, pictures, gallery, chains)
         return cls(
             settings=settings,
             home=home(),
@@ -53,7 +58,9 @@ class Services:
             chains=chains,
             decoder=Decoder(settings.side, settings.upload_seconds),
             jobs=Jobs(home() / "web" / "jobs", settings.jobs),
-            lab=Lab(settings, networks, pictures, gallery, chains),
+            lab=lab,
+            explaining=Explaining(settings, lab, pictures),
+            experimenting=Experimenting(gallery, settings.queue),
         )
 
     async def start(self) -> None:
@@ -71,6 +78,8 @@ class Services:
         """End what runs: jobs are interrupted and can be resumed."""
         self.stopping.set()
         self.lab.close()
+        self.explaining.close()
+        self.experimenting.close()
         self.networks.close()
         await self.decoder.stop()
         await asyncio.to_thread(self.jobs.stop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,10 +16,11 @@ from foolscope.errors import MissingError
 from foolscope.web import schemas
 from foolscope.web.events import MOST_JOBS, Events
 from foolscope.web.job_kinds import KINDS
-from foolscope.web.job_requests import checked
+from foolscope.web.job_requests import JobRequest, checked
 from foolscope.web.jobs import UNFINISHED, Job, as_json
 from foolscope.web.problems import NotFoundError
-from foolscope.web.routes.common import ServicesHere, new_router
+from foolscope.web.routes.common import CallerHere, ServicesHere, new_router
+from foolscope.web.services import Services
 
 router = new_router("jobs")
 
@@ -32,19 +34,29 @@ _TYPES = {
     "results.json": "application/json",
     "results.parquet": "application/vnd.apache.parquet",
     "evolution.json": "application/json",
+    "run.json": "application/json",
+    "findings.json": "application/json",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".gif": "image/gif",
+    ".csv": "text/csv",
+    ".parquet": "application/vnd.apache.parquet",
 }
+_FILE = re.compile(r"[A-Za-z0-9_=-]+(\.svg|\.png|\.gif|\.csv|\.parquet)")
 
 
 @router.post("/jobs", status_code=202)
-async def start(body: schemas.JobRequest, services: ServicesHere) -> schemas.JobEntry:
+async def start(body: schemas.JobRequest, services: ServicesHere, caller: CallerHere) -> schemas.JobEntry:
     """Start a job."""
+    if isinstance(body, schemas.ExperimentRequest):
+        wanted = await services.experimenting.checked(body, caller)
+        return job_entry(await asyncio.to_thread(_submitted, services, body.kind, wanted))
     offer = services.networks.offer(body.model)
 
     def work() -> Job:
         if (state := services.networks.state(offer.model)).name not in ("ready", "loading", "failed"):
             raise MissingError(f"{offer.model} is not at hand: {state.detail or state.name}.")
-        wanted = checked(body, offer, services.gallery)
-        return services.jobs.submit(body.kind, wanted.title, wanted.asked, wanted.reproduce)
+        return _submitted(services, body.kind, checked(body, offer, services.gallery))
 
     return job_entry(await asyncio.to_thread(work))
 
@@ -109,7 +121,7 @@ async def reports(services: ServicesHere) -> schemas.ReportList:
 @router.get("/reports/{name}/{file}", response_class=FileResponse)
 async def report(
     name: str,
-    file: Literal["report.html", "results.json", "results.parquet", "evolution.json"],
+    file: Literal["report.html", "results.json", "results.parquet", "evolution.json", "run.json", "findings.json"],
     services: ServicesHere,
 ) -> FileResponse:
     """A report's page or data."""
@@ -118,6 +130,23 @@ async def report(
         raise NotFoundError(f"job {name} has no {file} yet.")
     headers = {"Content-Security-Policy": _REPORT_POLICY} if file == "report.html" else {}
     return FileResponse(path, media_type=_TYPES[file], headers=headers)
+
+
+@router.get("/reports/{name}/{folder}/{file}", response_class=FileResponse)
+async def report_file(name: str, folder: Literal["figures", "data"], file: str, services: ServicesHere) -> FileResponse:
+    """A figure of an experiment, or the numbers behind one, as a file to keep."""
+    path: Path = services.jobs.folder(name).report / folder / file
+    known = _FILE.fullmatch(file)
+    if known is None or not path.is_file():
+        raise NotFoundError(
+            f"job {name} has no {folder}/{file[:80]}: GET /api/v1/reports/{name}/findings.json lists all."
+        )
+    headers = {"Content-Security-Policy": _REPORT_POLICY}
+    return FileResponse(path, media_type=_TYPES[known[1]], headers=headers, filename=f"{name[-8:]}-{file}")
+
+
+def _submitted(services: Services, kind: str, wanted: JobRequest) -> Job:
+    return services.jobs.submit(kind, wanted.title, wanted.asked, wanted.reproduce)
 
 
 def job_entry(job: Job) -> schemas.JobEntry:

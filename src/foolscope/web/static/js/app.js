@@ -5,6 +5,9 @@ import { link, read, write } from "./address.js";
 import { batch, effect, html, render, signal, useEffect, useRef } from "./base.js";
 import { Defend } from "./defend/page.js";
 import { Evolve } from "./evolve/page.js";
+import { Experiments } from "./experiments/page.js";
+import { Explain } from "./explain/page.js";
+import * as explained from "./explain/state.js";
 import { isGoing, jobs, refresh as refreshJobs } from "./jobs/store.js";
 import { followNetworks } from "./lab/actions.js";
 import { Lab } from "./lab/page.js";
@@ -21,28 +24,34 @@ import { Problem } from "./shell.js";
 /** @type {Record<View, {title: string, page: () => any}>} */
 const PAGES = {
   lab: { title: "Lab", page: Lab },
+  explain: { title: "Explain", page: Explain },
   defend: { title: "Defend", page: Defend },
   evolve: { title: "Evolve", page: Evolve },
+  experiments: { title: "Experiments", page: Experiments },
   reports: { title: "Reports", page: Reports },
 };
+
+/** The page that shows each kind of job. @type {Record<string, View>} */
+const WORK = { audit: "reports", evolve: "evolve", experiment: "experiments" };
 
 const isReady = signal(false);
 
 /** The views that this server can fill. @returns {View[]} */
 function offered() {
   const kinds = s.about.value?.jobs ?? ["audit"];
-  return VIEWS.filter((name) => name !== "evolve" || kinds.includes("evolve"));
+  const needs = Object.fromEntries(Object.entries(WORK).map(([kind, name]) => [name, kind]));
+  return VIEWS.filter((name) => name === "reports" || !needs[name] || kinds.includes(needs[name]));
 }
 
 /** Whether a job of a view runs. @param {View} name */
-const isAtWork = (name) =>
-  jobs.value.some((job) => isGoing(job) && name === { audit: "reports", evolve: "evolve" }[job.kind]);
+const isAtWork = (name) => jobs.value.some((job) => isGoing(job) && name === WORK[job.kind]);
 
 /** What the address shall say. */
 const wanted = () => ({
   view: view.value === "lab" ? "" : view.value,
   open: opened.value,
   ...address(),
+  ...(view.value === "explain" ? explained.address() : {}),
 });
 
 function App() {
@@ -50,6 +59,7 @@ function App() {
   const shown = view.value;
   useEffect(() => {
     document.title = shown === "lab" ? "foolscope" : `${PAGES[shown].title} · foolscope`;
+    document.querySelector(".top nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
     if (isReady.peek()) main.current?.focus({ preventScroll: true });
   }, [shown]);
   if (tokenWanted.value) return html`<${SignIn} onDone=${begin} />`;
@@ -110,6 +120,7 @@ async function follow() {
     const name = /** @type {View} */ (values.view);
     view.value = offered().includes(name) ? name : "lab";
     opened.value = values.open ?? "";
+    explained.restore(values);
     isReady.value = true;
   });
   isFollowing = true;

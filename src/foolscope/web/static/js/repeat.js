@@ -50,8 +50,11 @@ export function Texts({ reproduce, picture, children }) {
   `;
 }
 
-/** All of it, folded away. @param {{reproduce: Reproduction | null | undefined, picture?: string, title: string}} props */
-export function Repeat({ reproduce, picture, title }) {
+/**
+ * All of it, folded away.
+ * @param {{reproduce: Reproduction | null | undefined, picture?: string, title: string, children?: any}} props
+ */
+export function Repeat({ reproduce, picture, title, children }) {
   const isOpen = useSignal(false);
   if (!reproduce) return null;
   return html`
@@ -59,7 +62,7 @@ export function Repeat({ reproduce, picture, title }) {
       <summary>${title}</summary>
       ${isOpen.value && html`
         <${Copies} texts=${[["Command line", reproduce.command], ["Python", reproduce.python]]} />
-        <${Texts} reproduce=${reproduce} picture=${picture} />`}
+        <${Texts} reproduce=${reproduce} picture=${picture}>${children}<//>`}
     </details>
   `;
 }

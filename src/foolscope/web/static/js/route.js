@@ -2,19 +2,19 @@
 /** Which page is shown, and the values of its address that are not the lab's. */
 import { batch, signal } from "./base.js";
 
-/** @typedef {"lab" | "defend" | "evolve" | "reports"} View */
+/** @typedef {"lab" | "explain" | "defend" | "evolve" | "experiments" | "reports"} View */
 
 /** @type {View[]} */
-export const VIEWS = ["lab", "defend", "evolve", "reports"];
+export const VIEWS = ["lab", "explain", "defend", "evolve", "experiments", "reports"];
 
 export const view = signal(/** @type {View} */ ("lab"));
-/** The report or the search that is open. */
+/** The report, the search or the experiment that is open. */
 export const opened = signal("");
 
 /** Whether the next change of the address is one that the back button undoes. */
 export const navigated = { now: false };
 
-/** @param {View} name @param {string} [which] a report or a search */
+/** @param {View} name @param {string} [which] a report, a search, or an experiment */
 export function goTo(name, which = "") {
   navigated.now = true;
   batch(() => {

@@ -2,9 +2,9 @@
 /** Defend: what JPEG and squeezers do to the image in hand, attacked and not. */
 import { html } from "../base.js";
 import * as s from "../lab/state.js";
-import { networkName, parameter } from "../format.js";
+import { networkName } from "../format.js";
+import { attackTold } from "../lab/attack-told.js";
 import { goTo } from "../route.js";
-import { specOf } from "../spec.js";
 import { Detector } from "./detector.js";
 import { Panel } from "./panel.js";
 
@@ -39,17 +39,6 @@ export function Defend() {
       </p>
     </div>
   `;
-}
-
-/** The attack as it was chosen, its radius included where that is the usual one. */
-function attackTold() {
-  const chosen = s.choice.value;
-  if (chosen.kind === "chain") return s.chains.value.find((one) => one.id === chosen.id)?.title ?? chosen.id;
-  if (chosen.kind === "draft") return s.draft.value.map((step) => step.filter).join(" → ");
-  const eps = s.attacks.value.find((one) => one.name === chosen.name)?.parameters.find((one) => one.name === "eps");
-  const typed = s.typed.value[chosen.name] ?? {};
-  if (typeof eps?.default !== "number" || typed.eps?.trim()) return specOf(chosen.name, typed);
-  return specOf(chosen.name, { ...typed, eps: parameter(eps.default) });
 }
 
 const Head = () => html`

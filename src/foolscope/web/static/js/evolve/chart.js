@@ -1,6 +1,7 @@
 // @ts-check
 /** The chart of a front: places that can be pointed at, chosen and opened, in text of the page's size at any width. */
-import { html, useEffect, useRef, useSignal } from "../base.js";
+import { html } from "../base.js";
+import { useWidth } from "../width.js";
 
 /**
  * @typedef {object} Place
@@ -30,16 +31,8 @@ export function stairs(places) {
 
 /** @param {{places: Place[], label: string, axis: string, inPercent: boolean}} props */
 export function Chart({ places, label, axis, inPercent }) {
-  const box = useRef(/** @type {HTMLElement | null} */ (null));
-  const width = useSignal(WIDEST);
-  useEffect(() => {
-    const watching = new ResizeObserver(([seen]) => {
-      width.value = Math.min(WIDEST, Math.max(NARROWEST, Math.round(seen.contentRect.width)));
-    });
-    if (box.current) watching.observe(box.current);
-    return () => watching.disconnect();
-  }, []);
-  const [wide, high] = [width.value, Math.max(240, Math.min(420, Math.round(0.6 * width.value)))];
+  const [box, wide] = useWidth(NARROWEST, WIDEST);
+  const high = Math.max(240, Math.min(420, Math.round(0.6 * wide)));
   const x = (/** @type {number} */ share) => LEFT + share * (wide - LEFT - RIGHT);
   const y = (/** @type {number} */ share) => high - BOTTOM - share * (high - BOTTOM - TOP);
   const best = stairs(places);

@@ -24,7 +24,7 @@ export function JobRow({ job, onOpen, isOpen = false }) {
         <span class=${`status ${job.state === "done" ? "ready" : isGoing(job) ? "going" : "off"}`}>${STATES[job.state]}</span>
       </div>
       ${about && html`<p class="note about">${about}</p>`}
-      <p class="note">${moment(job.created)}${isGoing(job) && job.progress ? `: ${job.progress.label}` : ""}</p>
+      <p class="note">${moment(job.created)}${isGoing(job) && job.progress ? `: ${progressTold(job)}` : ""}</p>
       ${isGoing(job) && html`<progress value=${share ?? undefined} max="1" aria-label=${`Progress of ${job.title}`}></progress>`}
       <${Problem} text=${job.error ?? ""} />
       <div class="row">
@@ -35,6 +35,12 @@ export function JobRow({ job, onOpen, isOpen = false }) {
       </div>
     </li>
   `;
+}
+
+/** What is being done, and of an experiment how many of its cells are. @param {Job} job */
+function progressTold({ kind, progress: { label, done, cells, reused } }) {
+  if (kind !== "experiment") return label;
+  return `${label}; ${done} of ${cells} cells${reused ? `, ${reused} from the store` : ""}`;
 }
 
 /** Deletes a job; one with a report is asked about first. @param {{job: Job}} props */

@@ -3,6 +3,7 @@
 import { get, told } from "../api.js";
 import { batch, effect, untracked } from "../base.js";
 import { canRestore, restore as restoreSqueezing, spec as squeezed } from "../defend/panel.js";
+import { UNDERSTOOD } from "../explain/state.js";
 import { VIEWS } from "../route.js";
 import { chainSpec, parseChain, parseSpec } from "../spec.js";
 import { attack, choosePicture, forget, openSet, predict } from "./actions.js";
@@ -83,6 +84,7 @@ function notUnderstood(wanted) {
     attack: (text) => s.attacks.value.some((one) => one.name === parseSpec(text).name),
     chain: (text) => s.chains.value.some((one) => one.id === text) || isChain(text),
     squeeze: (text) => text === "none" || canRestore(text),
+    ...UNDERSTOOD,
   };
   const strange = Object.entries(wanted).filter(([key, text]) => text && !(Object.hasOwn(understood, key) && understood[key](text)));
   return strange.length ? `This address asks for what is not here: ${strange.map((pair) => pair.join("=")).join(", ")}.` : "";

@@ -4,6 +4,7 @@ import { html, useEffect, useRef } from "../base.js";
 import { distance } from "../format.js";
 import { Panel } from "../defend/panel.js";
 import { Detector } from "../defend/detector.js";
+import { goTo } from "../route.js";
 import { Notes, Shares, Shot } from "../shell.js";
 import { Compare } from "./compare.js";
 import { TakeAway } from "./take-away.js";
@@ -54,6 +55,7 @@ export function Result({ result }) {
           <div key=${key}><dt>${name}</dt><dd>${distance(result.distances[key] ?? null)}</dd><dd class="note">${help}</dd></div>`)}
       </dl>
       <${Notes} notes=${result.notes} />
+      <div><button type="button" class="button" onClick=${() => goTo("explain")}>See why: explain both images</button></div>
       <h3>Is it noticed?</h3>
       <${Detector} model=${result.model} image=${adversarial.id} />
       <h3>Does it survive being squeezed?</h3>

@@ -53,6 +53,7 @@
  * @property {Share[]} top
  * @property {boolean} success
  * @property {boolean} already
+ * @property {boolean} broken whether the gradient was NaN or infinite on the way
  * @property {string} message
  * @property {Record<string, number | null>} distances
  * @property {number} forwards

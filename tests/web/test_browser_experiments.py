@@ -1,0 +1,123 @@
+"""Experiments in a real browser: the catalog, a run with a reload in its middle, what it shows, and its files."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.web.browser_tab import PHONE, Opener, Tab
+from tests.web.test_browser_jobs import free_port, program
+
+pytest_plugins = ["tests.web.browser"]
+
+_LONG = 120_000
+"""Milliseconds that a run may take on a busy machine."""
+
+
+def run(page: Page, limit: str, eps: str = "") -> None:
+    form = page.get_by_role("form", name="New run")
+    expect(form.get_by_role("combobox", name="images")).to_have_value("digits")
+    form.get_by_role("spinbutton", name="how many").fill(limit)
+    if eps:
+        form.get_by_text("Settings").click()
+        form.get_by_role("textbox", name="eps").fill(eps)
+    expect(form.get_by_role("status")).to_contain_text("cell", timeout=_LONG)
+    form.get_by_role("button", name=re.compile("Run the experiment|Draw what the store holds")).click()
+
+
+def test_an_experiment_of_the_catalog_is_run_and_read(tab: Tab, tmp_path: Path) -> None:
+    page = tab.open("/?view=experiments")
+    expect(page).to_have_title("Experiments · foolscope")
+    cards = page.get_by_role("link").filter(has_text="Fig.")
+    expect(cards.first).to_be_visible()
+    page.get_by_role("link").filter(has_text="dataset-overview").press("Enter")
+    expect(page.get_by_role("heading", name="dataset-overview", level=1)).to_be_focused()
+    expect(page.get_by_role("heading", name="What the seed showed")).to_be_visible()
+    expect(page.get_by_text("No run has finished here yet")).to_be_visible()
+    run(page, "48")
+    row = page.get_by_role("list", name="Runs").get_by_role("listitem")
+    expect(row.get_by_text("done", exact=True)).to_be_visible(timeout=_LONG)
+    findings = page.get_by_role("region", name=re.compile("^Findings of dataset-overview on digits: preview of 48"))
+    expect(findings.get_by_text("Preview: 48 images of ")).to_be_visible()
+    expect(findings.get_by_role("heading", name="Seed and ours in numbers")).to_be_visible()
+    expect(findings.get_by_role("img").first).to_be_visible()
+    with page.expect_download() as waited:
+        findings.get_by_role("link", name="samples as SVG").click()
+    path = tmp_path / "figure.svg"
+    waited.value.save_as(path)
+    assert path.read_text().startswith("<?xml")
+    expect(findings.get_by_role("link", name=re.compile("as Parquet")).first).to_be_visible()
+    findings.get_by_text("Repeat this run").click()
+    expect(findings.get_by_label("Command line").last).to_have_text(
+        "foolscope run dataset-overview --data digits --limit 48"
+    )
+    page.reload()
+    expect(findings.get_by_role("heading", name="Seed and ours in numbers")).to_be_visible()
+    expect(page.get_by_role("form", name="New run").get_by_role("button", name="Run the experiment")).to_be_visible()
+    page.get_by_role("spinbutton", name="how many").fill("48")
+    expect(page.get_by_role("button", name="Draw what the store holds")).to_be_visible(timeout=_LONG)
+    page.get_by_role("button", name="All experiments").click()
+    expect(page.get_by_role("link").filter(has_text="dataset-overview")).to_contain_text("done")
+
+
+def test_a_run_that_cannot_be_says_why(tab: Tab) -> None:
+    tab.allow("422")
+    page = tab.open("/?view=experiments&open=jpeg-epsilon")
+    form = page.get_by_role("form", name="New run")
+    form.get_by_role("spinbutton", name="how many").fill("0.5")
+    start = form.get_by_role("button", name="Run the experiment")
+    expect(start).to_have_accessible_description("how many: a whole number, or nothing.")
+    form.get_by_role("spinbutton", name="how many").fill("16")
+    form.get_by_text("Settings").click()
+    form.get_by_role("textbox", name="eps").fill("much")
+    expect(form.get_by_role("alert")).to_contain_text("much", timeout=_LONG)
+    page.goto(page.url.replace("jpeg-epsilon", "jpeg-epsilom"))
+    expect(page.get_by_role("alert")).to_have_text("There is no experiment 'jpeg-epsilom'.")
+
+
+def test_a_run_survives_a_reload_a_killed_server_and_a_stop(
+    new_tab: Opener, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    home, port = tmp_path_factory.mktemp("run-home"), free_port()
+    tab = new_tab(server=f"http://127.0.0.1:{port}")
+    tab.allow("ERR_|Failed to load resource")
+    row = tab.page.get_by_role("list", name="Runs").get_by_role("listitem")
+    with program(home, port) as server:
+        page = tab.open("/?view=experiments&open=jpeg-epsilon")
+        run(page, "", ",".join(f"{0.005 * place:.3f}" for place in range(1, 61)))
+        expect(row.get_by_text(re.compile(r"[1-9]\d* of \d+ cells"))).to_be_visible(timeout=_LONG)
+        page.reload()
+        expect(row.get_by_text(re.compile(r"of \d+ cells"))).to_be_visible()
+        server.send_signal(signal.SIGKILL)
+        server.wait()
+    with program(home, port):
+        expect(row.get_by_text("interrupted")).to_be_visible(timeout=_LONG)
+        row.get_by_role("button", name="Resume").click()
+        expect(row.get_by_text(re.compile("from the store"))).to_be_visible(timeout=_LONG)
+        row.get_by_role("button", name="Stop").click()
+        expect(row.get_by_text("stopped")).to_be_visible(timeout=_LONG)
+        tab.page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [(1280, 900), PHONE], ids=["wide", "phone"])
+def test_catalog_and_run_fit_every_window(new_tab: Opener, size: tuple[int, int], scheme: str) -> None:
+    tab = new_tab(size, color_scheme=scheme)
+    kind = "phone-" if size == PHONE else ""
+    page = tab.open("/?view=experiments")
+    expect(page.get_by_role("heading", name="Beyond the report")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == size[0]
+    tab.keep(f"experiments-{kind}{scheme}")
+    page.get_by_role("link").filter(has_text="dataset-overview").click()
+    done = page.get_by_role("heading", name="Seed and ours in numbers")
+    expect(page.get_by_role("heading", name="dataset-overview", level=1)).to_be_visible()
+    expect(page.get_by_role("heading", name="What the seed showed")).to_be_visible()
+    if not done.count():
+        run(page, "48")
+    expect(done).to_be_visible(timeout=_LONG)
+    assert page.evaluate("document.documentElement.scrollWidth") == size[0]
+    tab.keep(f"experiment-{kind}{scheme}")
