@@ -76,6 +76,11 @@ def _few(lenet: int, cifar: int) -> dict[str, int]:
     return {"lenet": lenet, "cifar-cnn": cifar, "mnist-linf": lenet, "cifar10-linf": cifar}
 
 
+_DEEPFOOL = {
+    "adv-lib": adv_lib("df", "l2", steps=50, return_unsuccessful=True),
+    "Foolbox": foolbox("L2DeepFoolAttack"),
+    "torchattacks": torchattacks("DeepFool"),
+}
 _CW_5X200 = {
     "adv-lib": adv_lib("carlini_wagner_l2", binary_search_steps=5, max_iterations=200),
     "Foolbox": foolbox("L2CarliniWagnerAttack", binary_search_steps=5, steps=200),
@@ -121,15 +126,8 @@ CONTESTS = {
     "ensemble": Contest(
         "ensemble", {"AutoAttack (torchattacks)": torchattacks_autoattack("linf")}, ROBUST, _few(100, 100)
     ),
-    "deepfool": Contest(
-        "deepfool",
-        {
-            "adv-lib": adv_lib("df", "l2", steps=50, return_unsuccessful=True),
-            "Foolbox": foolbox("L2DeepFoolAttack"),
-            "torchattacks": torchattacks("DeepFool"),
-        },
-        images=_few(500, 256),
-    ),
+    "deepfool": Contest("deepfool", _DEEPFOOL, images=_few(500, 256)),
+    "deepfool-paper": Contest("deepfool:step=1,refine=0", _DEEPFOOL, images=_few(500, 256)),
     "deepfool-linf": Contest(
         "deepfool:norm=linf",
         {
@@ -182,7 +180,7 @@ def made(peer: Peer, name: str, model: nn.Module, eps: float | None) -> Run | No
         return None
 
 
-def measure(contest: Contest, network: Network, count: int, rounds: int) -> list[list[str]]:
+def measure(contest: Contest, network: Network, count: int, rounds: int, cold: bool) -> list[list[str]]:
     """The table's rows for one attack on one network."""
     model, images, labels = subject(network, count)
     attack = contest.attack
@@ -202,7 +200,7 @@ def measure(contest: Contest, network: Network, count: int, rounds: int) -> list
     runs = {name: made(peer, name, model, eps) for name, peer in contest.peers.items()}
     jobs = {OURS: job(OURS, lambda x, y: ours(model, x, Untargeted(y)).images)}
     jobs |= {name: job(name, run) for name, run in runs.items() if run is not None}
-    seconds = interleaved(jobs, rounds)
+    seconds = interleaved(jobs, rounds, cold=cold)
     judge, what = Engine(model), f"{network.spec}, {len(images)} images"
     what += "" if eps is None else f", {norm} {eps:.3g}"
     rows = []
@@ -231,6 +229,7 @@ def main() -> None:
     parser.add_argument("--network", choices=NETWORKS, help="only this one")
     parser.add_argument("--images", type=int, help="images (default: as many as take about a minute)")
     parser.add_argument("--rounds", type=int, default=3, help="counted repetitions of everything")
+    parser.add_argument("--cold", action="store_true", help="count the first round too: for what takes minutes")
     chosen = parser.parse_args()
     rows: list[list[str]] = []
     for name in chosen.contests or CONTESTS:
@@ -241,7 +240,7 @@ def main() -> None:
             if chosen.network in (None, network):
                 count = chosen.images or contest.images[network]
                 try:
-                    rows += measure(contest, NETWORKS[network], count, chosen.rounds)
+                    rows += measure(contest, NETWORKS[network], count, chosen.rounds, chosen.cold)
                 except FoolscopeError as error:
                     raise SystemExit(str(error)) from error
                 print(*(" ".join(row) for row in rows[-4:]), sep="\n", file=sys.stderr)

@@ -14,17 +14,18 @@ from torch import Tensor, nn
 Job = Callable[[], object]
 
 
-def interleaved(jobs: Mapping[str, Job], rounds: int) -> dict[str, list[float]]:
+def interleaved(jobs: Mapping[str, Job], rounds: int, *, cold: bool = False) -> dict[str, list[float]]:
     """Seconds of every job in every round.
 
-    Each round runs each job once, so that a machine that slows down slows all of them; a first round is not counted.
+    Each round runs each job once, so that a machine that slows down slows all of them; a first round is not counted,
+    unless `cold`.
     """
     seconds: dict[str, list[float]] = {name: [] for name in jobs}
-    for number in range(rounds + 1):
+    for number in range(rounds + (not cold)):
         for name, job in jobs.items():
             begun = time.perf_counter()
             job()
-            if number:
+            if number or cold:
                 seconds[name].append(time.perf_counter() - begun)
     return seconds
 
