@@ -18,6 +18,7 @@ def test_every_error_is_a_foolscope_error_and_stands_in_the_modules_docstring() 
     }
     assert classes.pop("Cancelled") is Cancelled
     assert not issubclass(Cancelled, FoolscopeError), "who stops a run does not fail"
+    assert issubclass(classes.pop("GradientWarning"), UserWarning)
     assert errors.__doc__ is not None
     for name, value in classes.items():
         assert issubclass(value, FoolscopeError)

@@ -189,7 +189,7 @@ def test_an_audit_explains_its_strongest_attack(program: Program, net: str) -> N
         (["digits"], "name a model with --model: 'foolscope models' lists them."),
         (["--model", "lenet"], "name image files or a data set: 'foolscope explain digits --model lenet'."),
         (["nope.png", "--model", "lenet"], "nope.png: no such file."),
-        (["folder", "--model", "lenet"], "folder is a folder: name its images, or it as a data set, 'folder:folder'."),
+        (["mine", "--model", "lenet"], "mine is a folder: name its images, or it as a data set, 'folder:mine'."),
         (["digts", "--model", "lenet"], "unknown data set 'digts'. Did you mean digits? 'foolscope datasets' lists "
          "all."),
         (["digits", "--model", "lenet", "--method", "salency"], "unknown method 'salency'. Did you mean saliency, "
@@ -223,7 +223,7 @@ def test_an_audit_explains_its_strongest_attack(program: Program, net: str) -> N
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line(program: Program, module: None, net: str, arguments: list[str], message: str) -> None:
-    Path("folder").mkdir()
+    Path("mine").mkdir()
     known = [net if argument == "lenet" else argument for argument in arguments]
     assert program.fails("explain", *known) == message.replace("--model lenet --layer", f"--model {net} --layer")
 

@@ -91,14 +91,14 @@ def test_an_audit_that_is_killed_again_and_again_ends_with_the_same_results(tmp_
     first.kill()
     first.communicate()
     assert first.returncode == -signal.SIGKILL
-    assert 2 <= cells() < 25
+    assert 2 <= cells() < 34
     for moment, at, left in (("writing", 3, ["store"]), ("after", 4, []), ("report", 0, ["out"])):
         child = started("killed", "-c", DIES, moment, str(at))
         child.communicate(timeout=120)
         assert child.returncode == -signal.SIGKILL, moment
         assert not (tmp_path / "killed" / "out" / "report.html").exists()
         assert orphans() == left, "the next process removes what the one before left where it writes"
-    assert cells() == 25
+    assert cells() == 34
     outputs = {}
     for home in ("killed", "whole"):
         child = started(home, "-m", "foolscope")

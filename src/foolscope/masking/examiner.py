@@ -18,6 +18,7 @@ costs little; every share is one of the images that the network classifies right
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -28,7 +29,7 @@ from foolscope.attacks import FGM, PGD, Attack, Square, Watch
 from foolscope.attacks.losses import cross_entropy
 from foolscope.data import ImageSet
 from foolscope.defenses.defended import Defended
-from foolscope.errors import FoolscopeError, InputError, ParameterError
+from foolscope.errors import FoolscopeError, GradientWarning, InputError, ParameterError
 from foolscope.masking.evidence import FEWEST_IMAGES, Evidence, Examination, paired_difference
 from foolscope.masking.probe import Probe, seeded
 from foolscope.measure import Proportion, accuracy
@@ -88,7 +89,8 @@ def examine(
         raise InputError(f"{data.name} has no images to examine.")
     chosen = data.limit(limit, seed)
     surrogate = surrogate or _own_surrogate(network, data)
-    with seeded(seed):
+    with seeded(seed), warnings.catch_warnings():
+        warnings.simplefilter("ignore", GradientWarning)  # a piece of the evidence counts them
         probe = Probe(engine, chosen.images, chosen.labels, seed, watch)
         settings = _Settings(eps=eps, norm=norm, steps=steps, queries=queries, draws=draws, early_stop=not probe.random)
         return _Examiner(probe, settings, surrogate, len(chosen)).run()
