@@ -104,7 +104,9 @@ class _Settings:
         """The image in a file that `encode` made: (H, W, 3) or (H, W)."""
         import cv2
 
-        return cast(NDArray[np.uint8], cv2.imdecode(file, cv2.IMREAD_COLOR_RGB if self.color else cv2.IMREAD_GRAYSCALE))
+        kind = cv2.IMREAD_COLOR_RGB if self.color else cv2.IMREAD_GRAYSCALE
+        # Without a look for EXIF, which these files do not have, it is a tenth faster.
+        return cast(NDArray[np.uint8], cv2.imdecode(file, kind | cv2.IMREAD_IGNORE_ORIENTATION))
 
     def round_trip(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Encode and decode (n, H, W, C)."""
