@@ -64,6 +64,17 @@ def run(program: Program, *arguments: object) -> Outcome:
     return outcome
 
 
+def test_a_random_defense_draws_what_the_seed_says(program: Program, net: str) -> None:
+    asked = ("digits", "--model", net, "--attack", "fgsm:eps=0.1", "--limit", "6", "--defense", "noise:sigma=0.3")
+    first, second, other = (
+        run(program, *asked, "--seed", seed, "--out", f"out{number}", "--json").json
+        for number, seed in enumerate(("3", "3", "4"))
+    )
+    assert first["images"] == second["images"]
+    assert first["methods"] == second["methods"]
+    assert first["methods"] != other["methods"]
+
+
 def test_all_methods_write_one_page_and_their_files(program: Program, net: str) -> None:
     asked = ("digits", "--model", net, "--method", EVERYTHING, "--attack", "pgd:eps=0.2,steps=5", *SMALL)
     outcome = run(program, *asked, "--json")
@@ -161,7 +172,7 @@ def test_a_black_box_has_its_frequencies_explained(program: Program, module: Non
     assert list(told["methods"]) == ["transfer-function", "heatmap", "jpeg"]
     message = program.fails("explain", *asked, "--method", "bands,saliency")
     assert message == (
-        "saliency needs gradients and Box gives none: transfer_function, fourier_heatmap and band_accuracy work "
+        "saliency needs gradients and Box gives none: transfer functions, Fourier heat maps and band tests work "
         "without."
     )
 
@@ -180,7 +191,7 @@ def test_an_audit_explains_its_strongest_attack(program: Program, net: str) -> N
     assert words[words.index("--method") + 1] == "saliency,grad-cam,stability,spectrum"
     assert run(program, *words[2:-2], "--limit", "6", "--json").json["about"]["attack"] == "fgsm:eps=0.2"
     message = program.fails(*asked, "--explain", "stability")
-    assert message.startswith("unknown method 'stability'.")
+    assert message.endswith("grad-cam, not by 'stability'. Did you mean saliency?")
 
 
 @pytest.mark.parametrize(

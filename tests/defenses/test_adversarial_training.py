@@ -186,6 +186,8 @@ def test_what_is_trained_against(text: str, spec: str, ball: tuple[float, str], 
         ("trades:bta=1", "trades has no parameter 'bta'. Did you mean beta? 'foolscope train --help'", SpecError),
         ("fgsm-rs:fall=2", "fgsm-rs: fall must be between 0 and 1, got 2.", ParameterError),
         ("cw", "'cw' has no radius to train in: take pgd, fgsm, trades or fgsm-rs.", SpecError),
+        ("trades:eps=0", "'trades:eps=0' has a radius of 0, which is ordinary training: leave --adversarial out.",
+         SpecError),
         ("trdes", "unknown attack 'trdes'.", SpecError),
     ],
 )  # fmt: skip

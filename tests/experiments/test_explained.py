@@ -123,7 +123,8 @@ def test_an_audit_that_cannot_explain_fails_before_it_attacks(tmp_path: Path) ->
     with pytest.raises(SpecError) as unknown:
         planned(["salency"])
     assert str(unknown.value) == (
-        "unknown method 'salency'. Did you mean saliency? 'foolscope explain --method list' lists all."
+        "an audit is explained by saliency, smooth-grad, integrated-gradients, grad-cam, not by 'salency'. Did you "
+        "mean saliency?"
     )
     with pytest.raises(InputError) as dense:
         planned(["grad-cam"])

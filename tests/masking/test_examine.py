@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -271,6 +273,19 @@ def test_bad_radii_and_norms_are_refused(eps: float, norm: str, message: str) ->
     with pytest.raises(ParameterError) as caught:
         fs.masking.examine(lenet(), digits(8), eps, norm)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"limit": 2.5}, "limit must be a whole number of at least 1, got 2.5."),
+        ({"draws": 0}, "draws must be a whole number of at least 1, got 0."),
+        ({"eps": "8/255"}, "eps must be a number, got '8/255'."),
+    ],
+)
+def test_numbers_that_are_none_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ParameterError, match=f"^{re.escape(message)}$"):
+        fs.masking.examine(lenet(), digits(8), **({"eps": 0.1} | options))
 
 
 def test_what_does_not_fit_is_refused() -> None:

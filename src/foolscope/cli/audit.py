@@ -80,7 +80,7 @@ def audit(
         "eot": eot,
         "black_box": black_box,
         "examine": examine,
-        "explain": explain.split(",") if explain else (),
+        "explain": [name.strip() for name in explain.split(",")] if explain is not None else (),
         "offline": offline,
     }
     if dry_run:

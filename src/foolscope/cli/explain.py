@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 LIST = "list"
 _LIMIT = 100
 _QUALITIES = "5,10,25,50,90"
+_DRAWS = 16
+"""Draws that gradients behind a random defense are means over, as in audits."""
 
 
 def explain(
@@ -86,6 +88,7 @@ def explain(
     from foolscope.cli import explain_inputs as inputs
     from foolscope.cli.options import check_device, check_folder
     from foolscope.errors import SpecError
+    from foolscope.masking.probe import seeded
     from foolscope.report.explain import explanation_json, write_explanation
 
     console.log_to_stderr()
@@ -112,24 +115,16 @@ def explain(
     data, network = inputs.read(images or [], model, label or [], split, limit, seed, offline)
     network = _behind(network, defense)
     files = None if inputs.names_data(images or []) else inputs.file_names(images or [])
-    study = _study(
-        chosen,
-        data,
-        files,
-        network,
-        attack,
-        inputs.layers(network, layer or [], defense is not None, model),
-        seed,
-        device,
-        options,
-    )
+    known = inputs.layers(network, layer or [], defense is not None, model)
+    with seeded(seed):  # for defenses that draw random numbers
+        study = _study(chosen, data, files, network, attack, known, seed, device, options)
+        parts = _parts(study, chosen)
     asked = {
         "--model": model, "--method": method, "--attack": attack, "--layer": layer, "--reshape": reshape,
         "--defense": defense, "--label": label, "--resolution": resolution, "--direction": direction,
         "--qualities": qualities, "--norm": norm, "--reach": reach, "--bands": bands, "--split": split,
         "--limit": limit, "--seed": seed,
     }  # fmt: skip
-    parts = _parts(study, chosen)
     about = _about(study, network, defense, _command(images or [], asked))
     page = write_explanation(about, study.subject, parts, folder)
     if json:
@@ -180,9 +175,13 @@ def _list_layers(model: str, offline: bool, json: bool) -> None:
 
 
 def _behind(network: nn.Module, defense: str | None) -> nn.Module:
-    from foolscope.defenses import defended
+    """The network behind the defense, with its smooth gradient where it has one and its spec names none."""
+    from foolscope.defenses import defended, parse_defense
 
-    return network if defense is None else defended(network, defense)
+    if defense is None:
+        return network
+    smooth = None if "gradient=" in defense else parse_defense(defense).variants().get("differentiable")
+    return defended(network, smooth.spec() if smooth else defense)
 
 
 def _study(
@@ -201,9 +200,12 @@ def _study(
     from foolscope.cli.explain_methods import Study
     from foolscope.models import describe
     from foolscope.models.engine import Engine
+    from foolscope.models.expectation import Expectation
     from foolscope.report.explain_parts import Subject
 
-    engine, images = Engine(network, device=device), data.images
+    images = data.images
+    is_random = bool(getattr(network, "random", False))
+    engine = Expectation(network, draws=_DRAWS, device=device) if is_random else Engine(network, device=device)
     inputs.check(chosen, engine, images, attack)
     if flat := int(inputs.of_one_color(images).sum()):
         console.say(f"warning: {flat:,} of {len(images):,} images have one color: nothing can be seen in them.")

@@ -160,8 +160,16 @@ class AdversarialTraining:
 def parse_adversarial(text: str) -> AdversarialTraining:
     """Read `trades:eps=8/255,beta=6`, `fgsm-rs:eps=8/255` or an attack's spec, whose images then are trained on.
 
-    Raises `SpecError` for what cannot be read and for attacks without a radius, `ParameterError` out of range.
+    Raises `SpecError` for what cannot be read and for attacks without a radius or with one of 0, `ParameterError` out
+    of range.
     """
+    found = _parsed_adversarial(text)
+    if found.eps == 0:
+        raise SpecError(f"'{text}' has a radius of 0, which is ordinary training: leave --adversarial out.")
+    return found
+
+
+def _parsed_adversarial(text: str) -> AdversarialTraining:
     spec = parse_spec(text)
     if spec.name == TRADES.name:
         trades = TRADES.from_spec(spec)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from foolscope.errors import SpecError, nearest
 from foolscope.experiments.cells import PLAIN, SAMPLES, AttackJob, Subject
 from foolscope.experiments.examined import reference_radius
 from foolscope.experiments.grid import norm_of
@@ -84,6 +85,10 @@ def check_methods(names: Sequence[str], subject: Subject, data: ImageSet) -> tup
     Raises `SpecError` for other names, `InputError` where the network cannot be explained by one.
     """
     found = tuple(dict.fromkeys(names))
+    for name in found:
+        if name not in EXPLAINERS:
+            known = ", ".join(EXPLAINERS)
+            raise SpecError(f"an audit is explained by {known}, not by '{name}'.{nearest(name, EXPLAINERS)}")
     first = data.rows(slice(0, 1))
     for explain in [EXPLAINERS[name] for name in found]:
         explain(subject.engines[PLAIN], first.images, first.labels)

@@ -29,8 +29,8 @@ def gradient_engine(model: nn.Module | Engine, what: str) -> Engine:
     engine = engine_of(model)
     if not engine.info.differentiable:
         raise InputError(
-            f"{what} needs gradients and {engine.info.name} gives none: transfer_function, fourier_heatmap and "
-            "band_accuracy work without."
+            f"{what} needs gradients and {engine.info.name} gives none: transfer functions, Fourier heat maps "
+            "and band tests work without."
         )
     return engine
 

@@ -59,12 +59,12 @@ EXPLAINERS: Registry[Explainer] = Registry(
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """How much two maps of each of N images agree; all float64 (N,), NaN where it is not defined.
+    """How much two maps of each of N images agree; all float64 (N,), NaN where a map has one value everywhere.
 
-    `rank_correlation` is Spearman's, -1 to 1, of all pixels (not defined for a map of one value).  `intersection` is
+    `rank_correlation` is Spearman's, -1 to 1, of all pixels.  `intersection` is
     the share of the `k` most salient pixels that both have, 0 to 1; `k_chance`, k / pixels, is what random maps share.
     `ssim` is that of the maps divided by their common maximum.  `center_shift` is the distance of their centers of
-    mass in pixels (not defined for a map that is 0 everywhere).
+    mass in pixels (defined for a map of one value, if that is not 0).
     """
 
     rank_correlation: Tensor
@@ -98,10 +98,11 @@ def agreement(first: Tensor, second: Tensor, k: int | None = None) -> Agreement:
     if not 1 <= k <= pixels:
         raise ParameterError(f"k must be between 1 and the {pixels} pixels of a map, got {k}.")
     x, y = jointly_normalized(first, second)
+    flat = of_one_value(first) | of_one_value(second)
     return Agreement(
         rank_correlation=_rank_correlation(first, second),
-        intersection=_intersection(first, second, k),
-        ssim=ssim(x[:, None], y[:, None]).double(),
+        intersection=_intersection(first, second, k).masked_fill(flat, torch.nan),
+        ssim=ssim(x[:, None], y[:, None]).double().masked_fill(flat, torch.nan),
         center_shift=torch.linalg.vector_norm(_center(first) - _center(second), dim=1),
         k=k,
         k_chance=k / pixels,
@@ -115,6 +116,12 @@ def jointly_normalized(*maps: Tensor) -> tuple[Tensor, ...]:
     """
     peak = torch.stack([m.flatten(1).amax(1) for m in maps]).amax(0)[:, None, None]
     return tuple(m.float() / peak.clamp_min(torch.finfo(torch.float32).tiny) for m in maps)
+
+
+def of_one_value(maps: Tensor) -> Tensor:
+    """Which maps (N, H, W) rank no pixel above another: bool (N,)."""
+    flat = maps.flatten(1)
+    return flat.amax(1) == flat.amin(1)
 
 
 def check_maps(maps: Tensor) -> Tensor:

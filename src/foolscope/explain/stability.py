@@ -16,7 +16,15 @@ from torch import Tensor, nn
 from foolscope.errors import InputError, ParameterError
 from foolscope.explain.frequencies import check_planes
 from foolscope.explain.layers import gradient_engine
-from foolscope.explain.maps import Agreement, Explainer, agreement, check_maps, jointly_normalized, saliency_map
+from foolscope.explain.maps import (
+    Agreement,
+    Explainer,
+    agreement,
+    check_maps,
+    jointly_normalized,
+    of_one_value,
+    saliency_map,
+)
 from foolscope.explain.saliency import check_classes, pixel_ranking
 from foolscope.explain.spectrum import white_noise
 from foolscope.images import check_images
@@ -141,6 +149,7 @@ class SalientEnergy:
 def energy_on_salient(noise: Tensor, maps: Tensor, shares: Sequence[float] = SHARES) -> SalientEnergy:
     """The share of the energy of `noise` (N, C, H, W) on the most salient pixels of `maps` (N, H, W).
 
+    It is NaN, and not part of the means, of a map of one value, and where there is no noise.
     Each of `shares`, above 0 and up to 1, is rounded to whole pixels, at least one.
     Raises `InputError` for noise or maps of other shapes or that are not finite, `ParameterError` for other shares.
     """
@@ -154,6 +163,6 @@ def energy_on_salient(noise: Tensor, maps: Tensor, shares: Sequence[float] = SHA
     energy = noise.double().square().sum(1).flatten(1)
     summed = energy.gather(1, pixel_ranking(maps)).cumsum(1) / energy.sum(1, keepdim=True)
     taken = torch.tensor([max(1, round(share * count)) for share in shares])
-    found = summed[:, taken - 1].cpu()
+    found = summed[:, taken - 1].masked_fill(of_one_value(maps)[:, None], torch.nan).cpu()
     means = tuple(mean_interval(column[~column.isnan()]) for column in found.unbind(1))
     return SalientEnergy(pixels=taken.double() / count, energy=found, means=means)

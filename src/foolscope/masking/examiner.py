@@ -77,6 +77,11 @@ def examine(
     `InputError` where model and data do not fit.
     """
     check_seed(seed)
+    for name, value in {"limit": limit, "steps": steps, "queries": queries, "draws": draws}.items():
+        if not isinstance(value, int) or value < 1:
+            raise ParameterError(f"{name} must be a whole number of at least 1, got {value!r}.")
+    if not isinstance(eps, int | float):
+        raise ParameterError(f"eps must be a number, got {eps!r}.")
     if not (math.isfinite(eps) and eps > 0):
         raise ParameterError(f"eps must be above 0, got {eps:g}: at 0 there is nothing to examine.")
     if norm not in NORMS:

@@ -57,6 +57,15 @@ _ROWS = 8
 """So many layers the table of model randomization has."""
 
 
+def blank_told(maps: Tensor, what: str) -> tuple[str, ...]:
+    """A sentence on maps (N, H, W) that are 0 everywhere; none where none is."""
+    count = int((maps.flatten(1).amax(1) == 0).sum())
+    if not count:
+        return ()
+    return (f"{count:,} of {counted(len(maps), what)} {'is' if count == 1 else 'are'} 0 everywhere: nothing speaks for "
+            "the class there, and no measure counts them.",)  # fmt: skip
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Maps:
     """Maps of one method: `signed` (N, C, H, W) where they have a sign, and what is shown, `magnitudes` (N, H, W)."""
@@ -95,6 +104,7 @@ def maps_part(
         caption=f"Maps explain the class that is named first. Values are in {unit}.{together}",
         columns=columns, rows=tuple(rows), scales=scales,
     )  # fmt: skip
+    every = torch.cat([one.magnitudes for one in (found, attacked) if one is not None])
     peaks = found.magnitudes.flatten(1).amax(1)
     measures = [
         Measure.of(
@@ -108,7 +118,8 @@ def maps_part(
         arrays[f"{method}-attacked"] = after.float().cpu().numpy()
     data = {"unit": unit, "classes": subject.data.labels.tolist(), "largest": as_json(peaks)}
     return Part(
-        method=method, title=title, told=tuple(told), charts=(sheet,), measures=tuple(measures), data=data,
+        method=method, title=title, told=(*told, *blank_told(every, "map")), charts=(sheet,), measures=tuple(measures),
+        data=data,
         arrays=arrays,
     )  # fmt: skip
 

@@ -13,7 +13,14 @@ from foolscope.experiments.explained import Explained, ExplainedMaps
 from foolscope.experiments.results import Results
 from foolscope.images import to_uint8
 from foolscope.report.explain_frequency import spectrum_part
-from foolscope.report.explain_maps import METHODS, agreement_measures, attacked_sheet, energy_chart, energy_measures
+from foolscope.report.explain_maps import (
+    METHODS,
+    agreement_measures,
+    attacked_sheet,
+    blank_told,
+    energy_chart,
+    energy_measures,
+)
 from foolscope.report.explain_parts import Part, Subject
 from foolscope.report.explain_section import section
 from foolscope.report.figures import Styles
@@ -55,9 +62,10 @@ def _more(results: Results, found: Explained) -> list[Html]:
     if not found.maps or model is None or data is None:
         return []
     methods = ",".join([*(maps.method for maps in found.maps), "stability", "spectrum"])
-    split = results.about["data"]["split"]
+    split, seed = results.about["data"]["split"], results.about["seed"]
     command = ["foolscope", "explain", data, "--model", model, "--method", methods, "--attack", found.attack,
-               *(["--split", split] if split != "test" else []), "--limit", str(_MORE)]  # fmt: skip
+               *(["--split", split] if split != "test" else []), "--limit", str(_MORE),
+               *(["--seed", str(seed)] if seed else [])]  # fmt: skip
     told = tag("p", "The same on more images:", class_="note")
     return [told, tag("pre", tag("code", shlex.join(command)), class_="wrap")]
 
@@ -76,11 +84,13 @@ def _parts(results: Results, found: Explained) -> list[Part]:
 def _maps(subject: Subject, found: Sequence[ExplainedMaps], rows: Tensor) -> Part:
     """Originals and adversarial images with the maps of every method."""
     words = {maps.method: METHODS[maps.method] for maps in found}
-    told = tuple(f"{words[maps.method][0]}: {words[maps.method][2].format(layer=maps.layer)}" for maps in found)
+    told = [f"{words[maps.method][0]}: {words[maps.method][2].format(layer=maps.layer)}" for maps in found]
+    for maps in found:
+        told += blank_told(torch.cat([maps.original, maps.adversarial]), f"{words[maps.method][0]} map")
     columns = {words[maps.method][0]: (maps.original, maps.adversarial) for maps in found}
     caption = "Maps explain the true class; the two of an image and method share one scale."
     sheet = attacked_sheet(subject, rows, columns, "explained-maps", caption)
-    return Part(method="maps", title="Maps", told=told, charts=(sheet,), measures=(), data={})
+    return Part(method="maps", title="Maps", told=tuple(told), charts=(sheet,), measures=(), data={})
 
 
 def _subject(results: Results, found: Explained) -> Subject:
