@@ -76,6 +76,39 @@ def test_method_class_and_look_are_chosen_by_keyboard_and_stay_in_the_address(ta
     expect(signed).to_have_attribute("aria-pressed", "true")
 
 
+def test_a_class_of_an_address_is_offered_and_ends_with_its_image(tab: Tab) -> None:
+    found = tab.page.request.post(
+        f"{tab.server}/api/v1/predict", data={"model": "lenet:weights=digits", "image": "digits-3"}
+    ).json()
+    other = next(str(index) for index in range(10) if index not in {one["index"] for one in found["top"]})
+    page = tab.open(f"/?view=explain&{DIGIT}&class={other}")
+    classes = page.get_by_role("group", name="Class")
+    loaded(page.get_by_role("img", name=f"Original: map of the class {other}", exact=True))
+    expect(classes.get_by_role("button", name=other, exact=True)).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_text(f"Where it looks for {other}.")).to_be_visible()
+    page.get_by_text("Another network or image").click()
+    page.get_by_role("radio", name="7, digits-7").check()
+    expect(page.get_by_text("Where it looks for 7.")).to_be_visible()
+    expect(page).not_to_have_url(re.compile("class="))
+
+
+def test_an_image_of_no_class_of_the_network_is_not_called_wrong(tab: Tab) -> None:
+    page = tab.open("/?view=explain&image=photos-1")
+    expect(page.get_by_text("on an image of espresso")).to_be_visible()
+    attack = page.get_by_role("button", name=re.compile("^Attack it with"))
+    expect(attack).to_have_accessible_description(re.compile("It has no class 'espresso'"))
+    verdict = page.get_by_role("region", name="Original").get_by_text(re.compile(r", \d+"))
+    expect(verdict).to_have_class("verdict")
+    expect(page.get_by_role("group", name="Class").get_by_role("button", name=re.compile("truth"))).to_have_count(0)
+
+
+def test_an_attack_that_changed_nothing_leaves_one_map(tab: Tab) -> None:
+    page = tab.open(f"/?view=explain&{DIGIT}&step=attacked&attack=fgsm:eps=0")
+    expect(page.get_by_text("This attack changed nothing")).to_be_visible()
+    loaded(page.get_by_role("img", name="Original: map of the class"))
+    expect(page.get_by_role("region", name="Attacked")).to_have_count(0)
+
+
 def test_a_method_that_the_network_cannot_be_asked_says_why(tab: Tab) -> None:
     why = "Grad-CAM needs gradients and black gives none: transfer_function works without."
 
@@ -113,6 +146,14 @@ def test_layers_are_probed_and_others_can_be_chosen(tab: Tab) -> None:
     expect(part.get_by_role("row")).to_have_count(4)
 
 
+@pytest.mark.parametrize(("part", "shown"), [("frequencies", "Transfer functions"), ("jpeg", "JPEG keeps")])
+def test_a_layer_of_another_network_is_forgotten(tab: Tab, part: str, shown: str) -> None:
+    page = tab.open(f"/?view=explain&{DIGIT}&part={part}&layer=layer1.0.conv1")
+    expect(page.get_by_text(shown).or_(page.get_by_role("region", name=shown)).first).to_be_visible()
+    expect(page.get_by_role("combobox", name="Layer")).to_have_value("")
+    expect(page).not_to_have_url(re.compile("layer="))
+
+
 def test_a_wave_goes_through_jpeg(tab: Tab) -> None:
     page = tab.open(f"/?view=explain&{DIGIT}&part=jpeg&quality=10&wave=0.25:90")
     told = page.get_by_role("status").filter(has_text="JPEG keeps")
@@ -135,6 +176,10 @@ def test_a_wave_goes_through_jpeg(tab: Tab) -> None:
     page.get_by_role("button", name="Play all qualities").click()
     expect(told).not_to_contain_text("At quality 100")
     page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("Sending waves through JPEG")).to_have_count(0)
+    page.get_by_text("Repeat this measurement").click()
+    qualities = ",".join(map(str, range(5, 101, 5)))
+    expect(page.get_by_label("Command line").last).to_contain_text(f"--qualities {qualities} ")
     tab.keep("explain-jpeg", full_page=True)
 
 

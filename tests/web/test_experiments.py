@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import threading
 import time
 from typing import Any
 
@@ -11,9 +13,12 @@ import pytest
 
 from foolscope.experiments.catalog import EXPERIMENTS
 from foolscope.experiments.running import Asked, plan
-from foolscope.web.experimenting import asked_of
+from foolscope.web.experimenting import Experimenting, asked_of
 from foolscope.web.gallery import Gallery
 from foolscope.web.jobs import UNFINISHED
+from foolscope.web.lab import Caller
+from foolscope.web.problems import GoneError
+from foolscope.web.schemas import ExperimentRequest
 from tests.web.serving import API, Served, refused
 
 RUN = {"kind": "experiment", "experiment": "dataset-overview", "data": "digits", "limit": 32}
@@ -119,6 +124,39 @@ def test_a_run_of_other_settings_is_asked_for(served: Served) -> None:
     assert few < all_of
 
 
+def test_a_job_is_checked_while_an_estimate_is_at_work() -> None:
+    """And an estimate whose caller has left ends before it looks into the store."""
+
+    async def ask() -> None:
+        served, release, begun = Experimenting(Gallery(), 4), threading.Event(), threading.Event()
+        loop = asyncio.get_running_loop()
+
+        def work(stop: threading.Event) -> None:
+            begun.set()
+            assert release.wait(60)
+
+        caller = Caller("one", loop.create_future())
+        busy = asyncio.create_task(served._estimates.run(work, caller.name, caller.gone))
+        try:
+            assert await asyncio.to_thread(begun.wait, 60)
+            eps = ",".join(f"{place / 1000:.3f}" for place in range(1, 61))
+            body = RUN | {"experiment": "jpeg-epsilon", "settings": {"eps": eps}}
+            wanted = await asyncio.wait_for(served.checked(ExperimentRequest.model_validate(body), caller), 60)
+            assert len(wanted.title) == 200
+            assert wanted.title.endswith("…")
+            assert not busy.done()
+        finally:
+            release.set()
+            await busy
+            served.close()
+        left = threading.Event()
+        left.set()
+        with pytest.raises(GoneError, match="the caller left"):
+            served._planned(ExperimentRequest.model_validate(RUN), left)
+
+    asyncio.run(ask())
+
+
 @pytest.mark.parametrize(
     ("more", "status", "kind", "line"),
     [
@@ -126,6 +164,13 @@ def test_a_run_of_other_settings_is_asked_for(served: Served) -> None:
         ({"data": "nowhere"}, 404, "not-found", "the gallery has no set 'nowhere'"),
         ({"data": "photos", "experiment": "jpeg-epsilon"}, 422, "input", "no networks are known for photos"),
         ({"settings": {"colour": "1"}}, 422, "spec", "colour"),
+        (
+            {"experiment": "jpeg-epsilon", "settings": {"eps": ",".join(["0.1"] * 34), "models": "lenet|resnet|mlp"}},
+            422,
+            "parameter",
+            "settings: 102 combinations of values, at most 100 are run here: "
+            "'foolscope run jpeg-epsilon' has no limit.",
+        ),
         ({"limit": 0}, 422, "invalid", "limit: "),
         ({"model": "resnet20"}, 422, "invalid", "model: "),
     ],

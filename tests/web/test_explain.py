@@ -162,6 +162,8 @@ def test_layers_answer_as_the_library_says(served: Served) -> None:
         [float(found.radial.coordinate[strongest]), float(found.radial.mean[strongest])], rel=1e-3
     )
     assert "--layer logits" in told["reproduce"]["command"]
+    twice = served.post("/explain/frequencies", model=NETWORK, image=IMAGE, layers=["logits"] * 4).json()
+    assert (twice["measures"], twice["reproduce"]) == (told["measures"], told["reproduce"]), "each layer once"
 
 
 def test_jpeg_is_told_for_every_quality(served: Served) -> None:
@@ -179,6 +181,13 @@ def test_jpeg_is_told_for_every_quality(served: Served) -> None:
     assert (told["vertical"], told["horizontal"]) == (found.vertical.tolist(), found.horizontal.tolist())
     assert pixels(served, shown["pictures"]["gain"]).shape == (16, 16, 3)
     assert max(map(max, told["plain"])) == told["largest"]
+
+
+def test_jpeg_asked_for_in_parts_is_repeated_as_a_whole(served: Served) -> None:
+    told = served.post("/explain/jpeg", model=NETWORK, image=IMAGE, qualities=[10], shown=[90, 10, 50]).json()
+    assert [one["quality"] for one in told["qualities"]] == [10]
+    assert "--qualities 10,50,90 " in told["reproduce"]["command"]
+    assert "for quality in [10, 50, 90]:" in told["reproduce"]["python"]
 
 
 def test_a_wave_is_shown_before_and_after_jpeg(served: Served) -> None:
@@ -214,9 +223,10 @@ def test_what_cannot_be_explained_is_refused(
     assert line in refused(served.post(f"/explain/{path}", **body), 422, kind)
 
 
-def test_an_attack_that_changed_nothing_has_no_spectrum(served: Served) -> None:
+@pytest.mark.parametrize("path", ["maps", "spectrum"])
+def test_an_attack_that_changed_nothing_has_no_noise(served: Served, path: str) -> None:
     shown = served.get("/explain", params={"model": NETWORK, "image": IMAGE}).json()["shown"]["id"]
-    line = refused(served.post("/explain/spectrum", model=NETWORK, image=shown, adversarial=shown), 422, "input")
+    line = refused(served.post(f"/explain/{path}", model=NETWORK, image=shown, adversarial=shown), 422, "input")
     assert line == "the attacked picture equals the original: there is no noise to look at."
 
 

@@ -326,6 +326,26 @@ def test_so_many_jobs_may_wait(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> N
         jobs.submit("audit", "one", asked())
 
 
+def test_no_more_are_resumed_than_may_wait(jobs: Jobs) -> None:
+    name = jobs.submit("nothing", "broken", {}).id
+    wait(jobs, name, ended)
+    for _ in range(3):
+        jobs.submit("audit", "one", asked())
+    with pytest.raises(BusyError, match="3 jobs wait or run already: cancel one, or wait"):
+        jobs.resume(name)
+    assert jobs.get(name).state == "failed"
+
+
+def test_a_job_of_before_there_was_a_text_that_repeats_it(jobs: Jobs) -> None:
+    name = jobs.submit("nothing", "broken", {}).id
+    wait(jobs, name, ended)
+    path = jobs.folder(name).path / "job.json"
+    content = json.loads(path.read_bytes())
+    del content["reproduce"]
+    path.write_text(json.dumps(content))
+    assert [job.reproduce for job in jobs.listed()] == [None]
+
+
 def test_looking_does_not_make_a_job_alive(jobs: Jobs) -> None:
     name = jobs.submit("nothing", "broken", {}).id
     jobs._processes[name].wait(60)

@@ -50,12 +50,17 @@ class FrequencyRequest(Request):
 
 
 class JpegRequest(Request):
-    """A layer to probe behind JPEG of these qualities; without one, the first convolution."""
+    """A layer to probe behind JPEG of these qualities; without one, the first convolution.
+
+    `shown` are the qualities that the text which repeats the measurement names, where they are asked for in parts;
+    by default `qualities`.
+    """
 
     model: Name
     image: ImageId
     layer: Name | None = None
     qualities: list[Quality] = Field(default_factory=lambda: [*range(5, 101, 5)], min_length=1, max_length=20)
+    shown: list[Quality] | None = Field(None, min_length=1, max_length=100)
 
 
 class MethodEntry(BaseModel):

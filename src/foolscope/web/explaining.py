@@ -100,6 +100,7 @@ class Explaining:
 
         def work(engine: Engine, left: _Time) -> explain_schemas.Explained:
             images = shown.picture.images
+            noise = None if shown.adversarial is None else shown.noise
             layer = explain_work.map_layer(asked.method, asked.layer, engine, images)
             index = int(engine.predict(images)) if asked.label is None else asked.label
             label = class_entry(shown.info, index, engine.num_classes(images))
@@ -109,12 +110,12 @@ class Explaining:
                 return explain_work.maps(engine, images, label.index, asked.method, layer)
 
             before, after, agreement, energy = mapped(images), None, None, None
-            if shown.adversarial is not None:
+            if shown.adversarial is not None and noise is not None:
                 adversarial = shown.adversarial.images
                 after = mapped(adversarial)
                 noisy = mapped(explain.equally_noisy(images, adversarial))
                 agreement = explain_work.agreement(before, after, noisy)
-                energy = explain_work.energy(adversarial - images, before)
+                energy = explain_work.energy(noise, before)
             pictures = self._map_pictures(shown, before, after)
             return explain_schemas.Explained(
                 model=shown.network.model,
@@ -157,7 +158,7 @@ class Explaining:
             images = shown.picture.images
             height, width = images.shape[2:]
             resolution = RESOLUTION if max(height, width) > LARGE else None
-            layers = asked.layers or usual_layers(engine, images)
+            layers = list(dict.fromkeys(asked.layers)) or usual_layers(engine, images)
             found = [
                 explain.transfer_function(
                     engine, explain_work.layer(name), (height, width), resolution=resolution, watch=left.check
@@ -185,6 +186,7 @@ class Explaining:
                 )  # fmt: skip
 
             plain = probed(engine, explain_work.layer(layer))
+            again = sorted(set(asked.shown or asked.qualities))
             top = float(plain.response.max())
             qualities, planes = sorted(set(asked.qualities)), []
             for quality in qualities:  # one after the other: each has a copy of the network
@@ -206,7 +208,7 @@ class Explaining:
                 largest=as_json(top),
                 scale=self._scale(),
                 qualities=planes,
-                reproduce=explain_repeat.jpeg(shown.network.model, shown.picture, layer, side, qualities),
+                reproduce=explain_repeat.jpeg(shown.network.model, shown.picture, layer, side, again),
             )
 
         return await self._run(shown, work, caller)

@@ -55,9 +55,12 @@ def checked(body: AuditRequest | EvolveRequest, offer: Offer, gallery: Gallery) 
         about, reproduce = _about_audit(body), _audit_again(asked, source, data)
     _check_fit(offer, data)
     title = f"{offer.model} on {body.data}: {about}"
-    if len(title) > _LONGEST_TITLE:
-        title = f"{title[: _LONGEST_TITLE - 1]}…"
-    return JobRequest(title, asked, {**reproduce, "versions": versions()})
+    return JobRequest(short_title(title), asked, {**reproduce, "versions": versions()})
+
+
+def short_title(title: str) -> str:
+    """A job's title, cut where it is too long for a list."""
+    return title if len(title) <= _LONGEST_TITLE else f"{title[: _LONGEST_TITLE - 1]}…"
 
 
 def _check_fit(offer: Offer, data: ImageSet) -> None:

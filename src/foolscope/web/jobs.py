@@ -24,7 +24,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -85,7 +85,7 @@ class JobFolder:
         """What was asked for: kind, title, time and parameters.  Raises `CorruptError`."""
         content = _read(self.path / "job.json")
         texts = all(isinstance(content.get(name), str) for name in ("kind", "title", "created"))
-        again = isinstance(content.get("reproduce", 0), dict | None)
+        again = isinstance(content.get("reproduce"), dict | None)
         if not texts or not again or not isinstance(content.get("asked"), dict):
             raise _damaged(self.path / "job.json")
         return content
@@ -193,8 +193,7 @@ class Jobs:
         """
         with self._alone():
             jobs = self.listed()
-            if sum(job.state in UNFINISHED for job in jobs) >= self._limit:
-                raise BusyError(f"{self._limit} jobs wait or run already: cancel one, or wait.", seconds=60)
+            self._check_room(jobs)
             if len(jobs) >= _MOST:
                 raise ConflictError(f"{_MOST:,} jobs are kept already: delete some.")
             newest = max((int(job.id[:12], 16) for job in jobs), default=0)
@@ -239,7 +238,7 @@ class Jobs:
             ended=state["ended"],
             error=state["error"],
             progress=state["progress"],
-            reproduce=about["reproduce"],
+            reproduce=about.get("reproduce"),
             page=shown == "done" and (folder.report / "report.html").is_file(),
         )
 
@@ -259,12 +258,17 @@ class Jobs:
         return self.get(name)
 
     def resume(self, name: str) -> Job:
-        """Start a stopped job again.  Raises `NotFoundError`, and `ConflictError` where it runs or is done."""
-        job, folder = self.get(name), self.folder(name)
-        if job.state in (*UNFINISHED, "done"):
-            raise ConflictError(f"job {name} is {job.state}: there is nothing to resume.")
-        self._start(folder)
-        return self.get(name)
+        """Start a stopped job again.
+
+        Raises `NotFoundError`, `ConflictError` where it runs or is done, `BusyError` where too many wait or run.
+        """
+        with self._alone():
+            job, folder = self.get(name), self.folder(name)
+            if job.state in (*UNFINISHED, "done"):
+                raise ConflictError(f"job {name} is {job.state}: there is nothing to resume.")
+            self._check_room(self.listed())
+            self._start(folder)
+            return self.get(name)
 
     def delete(self, name: str) -> None:
         """Forget a job and its report.  Raises `NotFoundError`, and `ConflictError` where it runs."""
@@ -286,6 +290,11 @@ class Jobs:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+    def _check_room(self, jobs: Sequence[Job]) -> None:
+        """Raise `BusyError` where of these jobs so many wait or run that no other may start."""
+        if sum(job.state in UNFINISHED for job in jobs) >= self._limit:
+            raise BusyError(f"{self._limit} jobs wait or run already: cancel one, or wait.", seconds=60)
 
     def _start(self, folder: JobFolder) -> None:
         """Start the job's process, which inherits its lock: at no time does the job seem dead."""

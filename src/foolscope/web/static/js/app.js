@@ -2,7 +2,7 @@
 /** The page: starts up, shows one view at a time, and keeps the address true. */
 import { get, told, tokenWanted } from "./api.js";
 import { link, read, write } from "./address.js";
-import { batch, effect, html, render, signal, useEffect, useRef } from "./base.js";
+import { batch, computed, effect, html, render, signal, useEffect, useRef } from "./base.js";
 import { Defend } from "./defend/page.js";
 import { Evolve } from "./evolve/page.js";
 import { Experiments } from "./experiments/page.js";
@@ -145,6 +145,10 @@ effect(() => {
   if (!isReady.value) return;
   if (!isFollowing) writeNow(values);
   else if (navigated.now) writeNow({ ...read(), view: values.view, open: values.open }); // the lab's part is on its way
+});
+const subject = computed(() => `${s.modelName.value} ${s.picture.value?.id}`);
+effect(() => {
+  if (subject.value && !isFollowing) explained.forgetClass();
 });
 addEventListener("popstate", () => void follow());
 followPreview();

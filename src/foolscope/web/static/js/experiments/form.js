@@ -2,7 +2,7 @@
 /** What a run shall take: images, how many, seed, and another grid; with what of it is done already. */
 import { useAnswer } from "../answer.js";
 import { post, told } from "../api.js";
-import { html, useEffect, useSignal } from "../base.js";
+import { html, useEffect, useRef, useSignal } from "../base.js";
 import { counted } from "../format.js";
 import { start } from "../jobs/store.js";
 import { Action, Problem } from "../shell.js";
@@ -29,7 +29,11 @@ export function RunForm({ experiment, isAtWork }) {
     limit: limit.value.trim() ? Number(limit.value) : null, seed: Number(seed.value),
     settings: Object.fromEntries(Object.entries(settings.value).filter(([, text]) => text.trim())),
   };
-  useEffect(() => void findWhole(experiment, data, limit), []);
+  const looking = useRef(new AbortController());
+  useEffect(() => {
+    void findWhole(experiment, data, limit, looking.current.signal);
+    return () => looking.current.abort();
+  }, []);
   const estimate = useAnswer(
     why ? null : async (signal) => {
       await new Promise((resolve) => setTimeout(resolve, PAUSE));
@@ -40,6 +44,7 @@ export function RunForm({ experiment, isAtWork }) {
   const known = why || estimate.error ? null : estimate.answer;
   const isDone = known !== null && known.done === known.cells;
   const begin = async () => {
+    looking.current.abort();
     isBusy.value = true;
     problem.value = "";
     try {
@@ -85,12 +90,12 @@ function Grid({ experiment, settings }) {
   `;
 }
 
-/** Choose a whole run that the store holds already, as one of the command line: it only has to be drawn. @param {Experiment} experiment @param {{value: string}} data @param {{value: string}} limit */
-async function findWhole(experiment, data, limit) {
+/** Choose a whole run that the store holds already, as one of the command line: it only has to be drawn. @param {Experiment} experiment @param {{value: string}} data @param {{value: string}} limit @param {AbortSignal} signal */
+async function findWhole(experiment, data, limit, signal) {
   for (const { set } of experiment.sets) {
     const asked = { kind: "experiment", experiment: experiment.name, data: set };
-    const found = await post("/experiments/estimate", asked).catch(() => null); // the form's own question tells the error
-    if (limit.value !== PREVIEW || data.value !== experiment.sets[0].set) return; // the user was faster
+    const found = await post("/experiments/estimate", asked, signal).catch(() => null); // the form's own question tells the error
+    if (signal.aborted || limit.value !== PREVIEW || data.value !== experiment.sets[0].set) return; // the user was faster
     if (found && found.done === found.cells) {
       data.value = set;
       limit.value = "";

@@ -10,7 +10,8 @@ import { catalog, error, read, runsOf } from "./store.js";
 
 /** @typedef {import("./store.js").Experiment} Experiment */
 
-const BEYOND = "beyond";
+/** Whether the report itself has no such figure. @param {Experiment} one */
+const isBeyond = (one) => /beyond|thesis/.test(one.figure);
 
 export function Experiments() {
   useEffect(() => {
@@ -21,8 +22,8 @@ export function Experiments() {
   const open = catalog.value.find((one) => one.name === name);
   if (open) return html`<${One} key=${open.name} experiment=${open} run=${run} />`;
   const groups = [
-    { title: "The report's figures and tables", listed: catalog.value.filter((one) => !one.figure.startsWith(BEYOND)) },
-    { title: "Beyond the report", listed: catalog.value.filter((one) => one.figure.startsWith(BEYOND)) },
+    { title: "The report's figures and tables", listed: catalog.value.filter((one) => !isBeyond(one)) },
+    { title: "Beyond the report", listed: catalog.value.filter(isBeyond) },
   ];
   return html`
     <div class="page wide">

@@ -8,7 +8,7 @@ import { distance } from "../format.js";
 import { attackTold } from "../lab/attack-told.js";
 import { pictureOf, Repeat } from "../repeat.js";
 import { Problem } from "../shell.js";
-import { layer } from "./state.js";
+import { layer, LOGITS } from "./state.js";
 
 /** @typedef {import("./maps.js").Subject} Subject */
 
@@ -33,7 +33,7 @@ export function Frequencies({ seen, about }) {
 
 /** The layer that is probed. @param {{about: any, usual: string}} props */
 export function Layers({ about, usual }) {
-  const named = [...about.layers.map((/** @type {any} */ one) => [one.name, `${one.name} (${one.kind})`]), ["logits", "logits"]];
+  const named = [...about.layers.map((/** @type {any} */ one) => [one.name, `${one.name} (${one.kind})`]), [LOGITS, LOGITS]];
   return html`
     <label class="inline layers">Layer <select value=${layer.value} onChange=${(/** @type {any} */ event) => (layer.value = event.currentTarget.value)}>
       <option value="">${usual}</option>

@@ -23,8 +23,11 @@ export function Jpeg({ seen, about }) {
   const part = useSignal(/** @type {any} */ (null));
   const { error, isBusy } = useAnswer(async (signal) => {
     part.value = null;
+    /** @type {number[]} */
+    const shown = [];
     for (const qualities of BATCHES) {
-      const more = await post("/explain/jpeg", { ...asked, qualities }, signal);
+      shown.push(...qualities);
+      const more = await post("/explain/jpeg", { ...asked, qualities, shown }, signal);
       if (!signal.aborted) part.value = joined(part.value, more);
     }
   }, Object.values(asked));
@@ -38,11 +41,11 @@ export function Jpeg({ seen, about }) {
   `;
 }
 
-/** A film with the qualities of both. @param {any} film @param {any} more */
+/** A film with the qualities of both; how to repeat it, the later one knows. @param {any} film @param {any} more */
 function joined(film, more) {
   if (film === null) return more;
   const qualities = [...film.qualities, ...more.qualities].sort((one, other) => one.quality - other.quality);
-  return { ...film, qualities };
+  return { ...film, qualities, reproduce: more.reproduce };
 }
 
 /** @param {{film: any}} props */
@@ -56,7 +59,7 @@ function Film({ film }) {
       quality.value = qualities[(nearest(qualities, quality.value) + 1) % qualities.length];
     }, FRAME);
     return () => clearInterval(timer);
-  }, [isPlaying.value]);
+  }, [isPlaying.value, qualities.length]);
   const place = placeOf(film, frequency.value, angle.value);
   const now = film.qualities[at];
   const read = (/** @type {number[][]} */ plane) => plane[place.row][place.column];

@@ -14,13 +14,19 @@ import { classIndex, look, LOOKS, method } from "./state.js";
 /** @typedef {import("../lab/types.js").Share} Share */
 
 /** @param {Subject} props */
-export function Maps({ seen, result, about }) {
+export function Maps({ seen, result: attackedOnce, about }) {
+  const isSame = attackedOnce !== null && attackedOnce.adversarial.id === attackedOnce.original.id;
+  const result = isSame ? null : attackedOnce;
   const classes = classesOf(seen, result);
   const label = classIndex.value === "" ? classes[0].index : Number(classIndex.value);
   const asked = {
     model: seen.model, image: seen.shown.id, adversarial: result?.adversarial.id ?? null, method: method.value, label,
   };
   const { answer, error, isBusy } = useAnswer((signal) => post("/explain/maps", asked, signal), Object.values(asked));
+  if (!classes.some((one) => one.index === label)) {
+    const name = answer?.label.index === label ? words(answer.label.name) : `class ${label}`;
+    classes.push({ index: label, told: name });
+  }
   const chosen = about.methods.find((/** @type {any} */ one) => one.method === method.value);
   const isSigned = chosen?.signed ?? true;
   const shown = look.value === "signed" && !isSigned ? "overlay" : look.value;
@@ -37,6 +43,7 @@ export function Maps({ seen, result, about }) {
       />
     </div>
     ${chosen && html`<p class="note">${chosen.title}: ${chosen.about}${answer?.layer ? ` (layer ${answer.layer})` : ""}.</p>`}
+    ${isSame && html`<p class="note">This attack changed nothing, so there is no other map to compare.</p>`}
     <${Problem} text=${error} />
     ${answer && html`
       <div class=${isBusy ? "explained busy" : "explained"} aria-busy=${isBusy ? "true" : "false"}>
@@ -72,7 +79,7 @@ function classesOf(seen, result) {
     const before = found.get(one.index);
     found.set(one.index, { name: one.name, roles: [...(before?.roles ?? []), ...(role ? [role] : [])] });
   };
-  add(truth, "truth");
+  add(truth, s.isForeign.value ? "" : "truth");
   add(seen.top[0], result ? "seen before" : "seen");
   if (result) add(result.top[0], "seen after");
   for (const one of seen.top.slice(1)) add(one, "");
@@ -114,15 +121,17 @@ export function Choice({ title, value, options, onChoose, off = {} }) {
  */
 function Pair({ one, map, label }) {
   const isRight = one.top.index === s.truth.value?.index;
+  const verdict = s.isForeign.value ? "verdict" : `verdict ${isRight ? "right" : "wrong"}`;
   const what = words(label.name);
   return html`
     <section class="pair" aria-label=${one.title}>
       <h2>${one.title}</h2>
-      <p class=${`verdict ${isRight ? "right" : "wrong"}`}>${words(one.top.name)}, ${percent(one.top.probability)}</p>
+      <p class=${verdict}>${words(one.top.name)}, ${percent(one.top.probability)}</p>
       <div class="two">
         <figure><${Shot} picture=${one.picture} alt=${`${one.title}: what the network is shown`} /></figure>
         <figure><${Shot} picture=${{ ...map, width: one.picture.width, height: one.picture.height }} alt=${`${one.title}: map of the class ${what}`} /></figure>
       </div>
+      <p class="note">Where it looks for <b>${what}</b>.</p>
     </section>
   `;
 }

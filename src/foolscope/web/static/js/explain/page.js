@@ -14,7 +14,7 @@ import { Action, Problem } from "../shell.js";
 import { Frequencies, Spectrum } from "./charts.js";
 import { Jpeg } from "./jpeg.js";
 import { Maps } from "./maps.js";
-import { part, PARTS } from "./state.js";
+import { keepKnownLayer, part, PARTS } from "./state.js";
 
 export function Explain() {
   const [seen, result] = [s.prediction.value, s.result.value];
@@ -37,18 +37,20 @@ export function Explain() {
 
 /** What is explained, and how to change it. */
 function Facts() {
-  const [seen, result, truth] = [s.prediction.value, s.result.value, s.truth.value];
+  const [seen, result, isForeign] = [s.prediction.value, s.result.value, s.isForeign.value];
+  const shows = (isForeign ? s.picture.value?.truth : s.truth.value?.name) ?? "";
+  const shut = isForeign ? seen?.message : "The network sees this image wrong already: there is nothing to attack.";
   return html`
     <p class="facts">
       ${seen && html`
-        <b>${networkName(seen.model).filter(Boolean).join(", ")}</b> on an image of <b>${words(truth?.name ?? "")}</b>${" "}
+        <b>${networkName(seen.model).filter(Boolean).join(", ")}</b> on an image of <b>${words(shows)}</b>${" "}
         ${result ? html`before and after <b>${attackTold()}</b>.` : html`that is not attacked yet.`}`}
     </p>
     <div class="row">
       ${seen && !result && html`
         <${Action}
           id="explain-attack" class="primary small" busy=${s.busy.attack.value && "Attacking …"} onClick=${attack}
-          why=${s.isOpen.value ? s.whyNotRun.value : "The network sees this image wrong already: there is nothing to attack."}
+          why=${s.isOpen.value ? s.whyNotRun.value : shut}
         >Attack it with ${attackTold()}<//>`}
       <button type="button" class="button small" onClick=${() => goTo("lab")}>${result ? "Change the attack in Lab" : "Choose the attack in Lab"}</button>
     </div>
@@ -62,7 +64,11 @@ function Facts() {
 /** @param {{seen: import("../lab/types.js").Prediction, result: import("../lab/types.js").Attacked | null}} props */
 function Parts({ seen, result }) {
   const about = useAnswer(
-    (signal) => get(`/explain${query({ model: seen.model, image: seen.shown.id })}`, signal),
+    async (signal) => {
+      const found = await get(`/explain${query({ model: seen.model, image: seen.shown.id })}`, signal);
+      if (!signal.aborted) keepKnownLayer(found);
+      return found;
+    },
     [seen.model, seen.shown.id],
   );
   const shown = part.value;

@@ -21,10 +21,22 @@ export const look = signal("overlay");
 export const classIndex = signal("");
 /** The layer that is probed; empty are the first ones. */
 export const layer = signal("");
+/** What stands among the layers for the answers of the network. */
+export const LOGITS = "logits";
 export const quality = signal(50);
 /** The length of the chosen wave in cycles per pixel, and its direction: 0 runs to the right, 90 downward. */
 export const frequency = signal(0.25);
 export const angle = signal(0);
+
+/** Forget the class that was chosen: of another network or image, it would say something else. */
+export function forgetClass() {
+  classIndex.value = "";
+}
+
+/** Forget a chosen layer that this network does not have. @param {{layers: {name: string}[]}} about */
+export function keepKnownLayer({ layers }) {
+  if (layer.value !== LOGITS && !layers.some((one) => one.name === layer.value)) layer.value = "";
+}
 
 /** What goes into the address, without what is usual. @returns {Record<string, string>} */
 export function address() {

@@ -50,6 +50,13 @@ export async function refresh() {
   listen();
 }
 
+/** Other pages, and the command line, start and delete jobs too: what happened meanwhile is read on coming back. */
+function comeBack() {
+  if (document.visibilityState === "visible") void refresh();
+}
+addEventListener("focus", comeBack);
+document.addEventListener("visibilitychange", comeBack);
+
 /** Listen to the jobs that run now; a stream of earlier ones is closed. */
 function listen() {
   source?.close();
