@@ -9,6 +9,8 @@ Flood 2014 over a counter), not from a device's generator.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -36,6 +38,21 @@ def check_seed(seed: int) -> int:
     if not 0 <= seed <= MAX_SEED:
         raise ParameterError(f"seed must be between 0 and {MAX_SEED} (2^63 - 1), got {seed}.")
     return seed
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """A model that draws from torch's generators draws the same numbers every time; afterwards they are as they were.
+
+    The generators are the CPU's and, where `device` is a CUDA device, its own.
+    """
+    cuda = [device] if device is not None and device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        torch.default_generator.manual_seed(seed)
+        for one in cuda:
+            with torch.cuda.device(one):
+                torch.cuda.manual_seed(seed)
+        yield
 
 
 def step_seed(seed: int, factor: int, step: int) -> int:

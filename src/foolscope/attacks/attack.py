@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -24,7 +23,7 @@ from foolscope.images import check_images, quantize
 from foolscope.models.counting import Queries
 from foolscope.models.engine import Engine, Precision, chunk_size
 from foolscope.norms import NORMS, l0
-from foolscope.randomness import Streams, draw_seed, generator
+from foolscope.randomness import Streams, draw_seed, generator, seeded
 from foolscope.spec import Parameters
 
 LARGEST_EPS = 1e6
@@ -164,7 +163,7 @@ class Attack(Parameters):
         if isinstance(goal, Targeted) and not self.takes_targets:
             raise InputError(f"{self.name} is untargeted: use cw, ddn, fmn or pgd for a target.")
         seed = draw_seed(rng or generator(0))
-        with _seeded(seed, engine.device):
+        with seeded(seed, engine.device):
             return _Run(self, engine, images, goal, seed, watch, quantize).result()
 
     @property
@@ -175,18 +174,6 @@ class Attack(Parameters):
     @abstractmethod
     def _perturb(self, block: Block) -> Tensor:
         """The perturbed images of a block, in [0, 1]; marks in `block.already` those that reach the goal untouched."""
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """A model that draws random numbers draws the same ones every time; afterwards the generators are as they were."""
-    cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
-        torch.default_generator.manual_seed(seed)
-        if cuda:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        yield
 
 
 class _Run:

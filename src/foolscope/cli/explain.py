@@ -88,7 +88,6 @@ def explain(
     from foolscope.cli import explain_inputs as inputs
     from foolscope.cli.options import check_device, check_folder
     from foolscope.errors import SpecError
-    from foolscope.masking.probe import seeded
     from foolscope.report.explain import explanation_json, write_explanation
 
     console.log_to_stderr()
@@ -101,6 +100,10 @@ def explain(
     if layer == [LIST]:
         _list_layers(model, offline, json)
         return
+    import torch
+
+    from foolscope.randomness import seeded
+
     check_device(device)
     folder = check_folder(out or Path("foolscope-explained"))
     options = {
@@ -116,7 +119,7 @@ def explain(
     network = _behind(network, defense)
     files = None if inputs.names_data(images or []) else inputs.file_names(images or [])
     known = inputs.layers(network, layer or [], defense is not None, model)
-    with seeded(seed):  # for defenses that draw random numbers
+    with seeded(seed, torch.device(device or "cpu")):  # for defenses that draw random numbers
         study = _study(chosen, data, files, network, attack, known, seed, device, options)
         parts = _parts(study, chosen)
     asked = {

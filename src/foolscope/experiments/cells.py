@@ -28,7 +28,7 @@ from foolscope.memory import release
 from foolscope.models.engine import Engine, Precision, chunk_size
 from foolscope.models.expectation import Expectation
 from foolscope.models.fingerprint import model_digest
-from foolscope.randomness import generator
+from foolscope.randomness import generator, seeded
 
 PLAIN = ""
 """The name of the network without a defense, among `victims` and as `source`."""
@@ -85,8 +85,7 @@ def clean_spec(subject: Subject, block: ImageSet, victims: tuple[str, ...]) -> d
 
 def clean_cell(subject: Subject, block: ImageSet, victims: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     """Predictions of every victim on the untouched images, and the sanity checks' raw material."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)  # a model that draws random numbers draws the same ones every time
+    with seeded(0):
         return _clean_cell(subject, block, victims)
 
 
@@ -159,8 +158,7 @@ class AttackJob:
         self, subject: Subject, block: ImageSet, keeps_samples: bool, watch: Watch | None = None
     ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """The cell's arrays and its cost in seconds."""
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(self.seed)  # for victims that draw random numbers
+        with seeded(self.seed):  # for victims that draw random numbers
             done = self._run(subject, block, keeps_samples, watch)
         release()
         return done

@@ -33,6 +33,7 @@ from foolscope.files import canonical_json
 from foolscope.models import load_model
 from foolscope.models.engine import Engine
 from foolscope.models.fingerprint import model_digest
+from foolscope.randomness import seeded
 from foolscope.spec import Parameters, parse_spec, parse_value
 
 BLOCK = 256
@@ -218,8 +219,7 @@ def compute(work: Work, needed: Sequence[Arrays], library: Library) -> Arrays:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(0)
+        with seeded(0):
             found = KINDS[work.kind].compute(Scene(work, library, needed))
     finally:
         torch.set_num_threads(threads)

@@ -31,12 +31,12 @@ from foolscope.data import ImageSet
 from foolscope.defenses.defended import Defended
 from foolscope.errors import FoolscopeError, GradientWarning, InputError, ParameterError
 from foolscope.masking.evidence import FEWEST_IMAGES, Evidence, Examination, paired_difference
-from foolscope.masking.probe import Probe, seeded
+from foolscope.masking.probe import Probe
 from foolscope.measure import Proportion, accuracy
 from foolscope.models import describe, load_model
 from foolscope.models.engine import Engine
 from foolscope.norms import NORMS
-from foolscope.randomness import check_seed
+from foolscope.randomness import check_seed, seeded
 
 _COOL = 10.0
 _MORE_STEPS = 4
@@ -94,7 +94,7 @@ def examine(
         raise InputError(f"{data.name} has no images to examine.")
     chosen = data.limit(limit, seed)
     surrogate = surrogate or _own_surrogate(network, data)
-    with seeded(seed), warnings.catch_warnings():
+    with seeded(seed, engine.device), warnings.catch_warnings():
         warnings.simplefilter("ignore", GradientWarning)  # a piece of the evidence counts them
         probe = Probe(engine, chosen.images, chosen.labels, seed, watch)
         settings = _Settings(eps=eps, norm=norm, steps=steps, queries=queries, draws=draws, early_stop=not probe.random)

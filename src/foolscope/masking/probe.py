@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 
 import torch
@@ -14,7 +12,7 @@ from foolscope.attacks.losses import check_classes, margin
 from foolscope.models.engine import Engine, Precision
 from foolscope.models.expectation import Expectation
 from foolscope.norms import NORMS, expand, linf
-from foolscope.randomness import Streams, generator
+from foolscope.randomness import Streams, generator, seeded
 
 _VOTES = 25
 """Answers of a network that draws random numbers, of which the majority is its prediction."""
@@ -23,14 +21,6 @@ _SAME = 1e-4
 """Logits are alike that differ by less, relative to the largest: folding and other chunks change the last digits."""
 
 _RANDOM_POINTS = 100
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Random networks draw the same numbers every time, and leave torch's generators as they were."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
-        yield
 
 
 class Probe:
@@ -42,7 +32,7 @@ class Probe:
 
     def __init__(self, engine: Engine, images: Tensor, labels: Tensor, seed: int, watch: Watch | None) -> None:
         self.engine, self.seed, self.watch = engine, seed, watch
-        with seeded(self.seed):
+        with seeded(self.seed, self.engine.device):
             first, second = engine.logits(images), engine.logits(images)
         check_classes(first.shape[1], "masking.examine", engine.info.name)
         scale = float(first.abs().max()) or 1.0
@@ -70,7 +60,7 @@ class Probe:
 
     def wrong(self, images: Tensor, labels: Tensor) -> Tensor:
         """Which images (n, C, H, W) are misclassified (n,), by a random network in most of its answers."""
-        with seeded(self.seed):
+        with seeded(self.seed, self.engine.device):
             if not self.random:
                 return self.engine.predict(images) != labels
             votes = sum((self.engine.predict(images) != labels).int() for _ in range(_VOTES))
@@ -102,7 +92,7 @@ class Probe:
         images, labels = self.images[chosen], self.labels[chosen]
         streams = Streams(self.seed, self.images)[chosen]
         worst, highest = images, torch.full_like(images[:, 0, 0, 0], -torch.inf)
-        with seeded(self.seed):
+        with seeded(self.seed, self.engine.device):
             for point in range(_RANDOM_POINTS):
                 noise = NORMS[norm].random_point(streams, tuple(images.shape[1:]), eps)
                 if NORMS[norm] is linf and point % 2:

@@ -13,18 +13,17 @@ from foolscope.experiments.catalog.common import (
     accuracy_chart,
     correct_within,
     first,
-    radii,
     read,
     with_eps,
     written,
 )
 from foolscope.experiments.catalog.trained import Network, Study, by_epochs
 from foolscope.experiments.examined import LIMIT, PASSES
-from foolscope.experiments.experiment import Experiment, Found, Kind, Sample, Scene, Work, numbers
+from foolscope.experiments.experiment import Experiment, Found, Kind, Sample, Scene, Work
 from foolscope.experiments.findings import Chart, Figure, Findings, Line, Table, Value
 from foolscope.masking import Examination, examine
 from foolscope.measure import Mean, mean_interval
-from foolscope.spec import format_value, parameter, split
+from foolscope.spec import format_value, parameter
 
 _ALL = "all together"
 
@@ -76,12 +75,9 @@ class Masking(Experiment):
         return works
 
     def _study(self, sample: Sample) -> Study:
-        return Study(
-            networks=by_epochs(self.model, self.epochs),
-            seeds=numbers(self.seeds, "seeds", int),
-            attacks=tuple(part.strip() for part in split(self.attacks, ";")),
-            radii=radii(self.eps, sample),
-            count=self.train_images,
+        networks = by_epochs(self.model, self.epochs)
+        return Study.asked(
+            sample, networks, seeds=self.seeds, attacks=self.attacks, eps=self.eps, count=self.train_images
         )
 
     def _nearest(self, sample: Sample, network: Network, seed: int) -> list[Work]:

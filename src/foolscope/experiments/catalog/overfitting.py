@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from foolscope.experiments.catalog.common import radii
 from foolscope.experiments.catalog.trained import Study, by_epochs
-from foolscope.experiments.experiment import Experiment, Found, Sample, Work, numbers
+from foolscope.experiments.experiment import Experiment, Found, Sample, Work
 from foolscope.experiments.findings import Figure, Findings, Table, Value
-from foolscope.spec import parameter, split
+from foolscope.spec import parameter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +41,9 @@ class Overfitting(Experiment):
         return self._study(sample).cells(sample)
 
     def _study(self, sample: Sample) -> Study:
-        return Study(
-            networks=by_epochs(self.model, self.epochs),
-            seeds=numbers(self.seeds, "seeds", int),
-            attacks=tuple(part.strip() for part in split(self.attacks, ";")),
-            radii=radii(self.eps, sample),
-            count=self.train_images,
+        networks = by_epochs(self.model, self.epochs)
+        return Study.asked(
+            sample, networks, seeds=self.seeds, attacks=self.attacks, eps=self.eps, count=self.train_images
         )
 
     def show(self, sample: Sample, found: Found) -> Findings:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from foolscope.errors import InputError
-from foolscope.experiments.catalog.common import radii, told
+from foolscope.experiments.catalog.common import told
 from foolscope.experiments.catalog.trained import Network, Study
 from foolscope.experiments.experiment import Experiment, Found, Sample, Work, numbers
 from foolscope.experiments.findings import Figure, Findings, Table, Value
-from foolscope.spec import parameter, split
+from foolscope.spec import parameter
 
 _TABLE = {0: 61_706, 2: 150_978, 4: 282_562, 6: 414_146, 10: 743_106, 20: 1_335_234}
 """Parameters as the report's Table 1 has them, by extra layers."""
@@ -51,15 +51,11 @@ class Overparameterization(Experiment):
         if sample.data.pixels.shape[1:] != (28, 28, 1):
             raise InputError(f"LeNet takes gray images of 28 x 28, which {sample.name} has not: take mnist or digits.")
         layers = numbers(self.extra, "extra", int)
-        return Study(
-            networks=tuple(
-                Network(name=f"{extra} layers", spec=f"lenet:extra={extra}", epochs=self.epochs or None)
-                for extra in layers
-            ),
-            seeds=numbers(self.seeds, "seeds", int),
-            attacks=tuple(part.strip() for part in split(self.attacks, ";")),
-            radii=radii(self.eps, sample),
-            count=self.train_images,
+        networks = tuple(
+            Network(name=f"{extra} layers", spec=f"lenet:extra={extra}", epochs=self.epochs or None) for extra in layers
+        )
+        return Study.asked(
+            sample, networks, seeds=self.seeds, attacks=self.attacks, eps=self.eps, count=self.train_images
         )
 
     def show(self, sample: Sample, found: Found) -> Findings:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from foolscope.errors import ParameterError
-from foolscope.experiments.catalog.common import accuracy_chart, attacks, correct, predictions, told, with_eps
+from foolscope.experiments.catalog.common import accuracy_chart, attacks, correct, predictions, radii, told, with_eps
 from foolscope.experiments.experiment import TRAINING, Found, Images, Kind, Sample, Scene, Work, numbers
 from foolscope.experiments.findings import Chart, Compared, Line
 from foolscope.experiments.train import default_recipe
 from foolscope.measure import Mean, mean_interval
 from foolscope.models.training import Recipe, train
-from foolscope.spec import format_value
+from foolscope.spec import format_value, split
 
 
 def training(scene: Scene) -> dict[str, Tensor]:
@@ -57,6 +58,19 @@ class Study:
     attacks: tuple[str, ...]
     radii: tuple[float, ...]
     count: int
+
+    @classmethod
+    def asked(
+        cls, sample: Sample, networks: tuple[Network, ...], *, seeds: str, attacks: str, eps: str, count: int
+    ) -> Self:
+        """From an experiment's settings as text: seeds joined by ',', attacks by ';', radii as `common.radii` reads."""
+        return cls(
+            networks=networks,
+            seeds=numbers(seeds, "seeds", int),
+            attacks=tuple(part.strip() for part in split(attacks, ";")),
+            radii=radii(eps, sample),
+            count=count,
+        )
 
     def cells(self, sample: Sample) -> list[Work]:
         """The trainings' attacks; the trainings are what they need."""
