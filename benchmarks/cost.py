@@ -54,7 +54,7 @@ def main() -> None:
     chosen = parser.parse_args()
     _, least = measured(chosen.network, chosen.data, 8, 1)
     rows = []
-    for count, steps in [(count, STEPS[1]) for count in IMAGES] + [(IMAGES[1], steps) for steps in STEPS]:
+    for count, steps in dict.fromkeys([*((count, STEPS[1]) for count in IMAGES), *((IMAGES[1], n) for n in STEPS)]):
         seconds, peak = measured(chosen.network, chosen.data, count, steps)
         each, more = 1e3 * seconds / count / steps, (peak - least) / 2**20
         rows.append([f"{count:,}", str(steps), f"{seconds:.1f}", f"{each:.3f}", f"{more:.0f}", f"{peak / 2**30:.2f}"])
