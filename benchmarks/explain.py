@@ -30,6 +30,10 @@ NORM = 4.0
 WHOLE = 31 * 31 * 1000
 """Frequencies times images of the heat map that the target speaks of."""
 
+SAME, KINKED = 1e-5, 0.99
+"""Gradients are the same up to `SAME` for this share of the images: at the others a unit lies so near to a kink of the
+network that rounding decides which side it is on (float64 finds others)."""
+
 
 def cifar(count: int) -> ImageSet:
     """Images of CIFAR-10, or noise with the network's own labels where they are not at hand."""
@@ -80,9 +84,9 @@ def gradients(data: ImageSet, rounds: int) -> list[list[str]]:
         "Jacobian's transfer function": lambda: explain.jacobian_transfer_function(engine, images, labels),
     }
     seconds = interleaved(jobs, rounds)
-    error = float((found["plain"] - found["saliency"]).abs().max() / found["plain"].abs().max())
-    if error > 1e-3:
-        raise SystemExit(f"saliency differs from the plain pass by {error:.3g} of the largest value.")
+    error = (found["plain"] - found["saliency"]).flatten(1).abs().amax(1) / found["plain"].abs().max()
+    if float(error.quantile(KINKED)) > SAME:
+        raise SystemExit(f"saliency differs from the plain pass by {float(error.max()):.3g} of the largest value.")
     plain = seconds["plain pass in chunks of 128"]
     what = f"cifar-cnn, {len(images)} images"
     return [

@@ -225,3 +225,26 @@ def test_a_server_that_is_gone_is_named(tab: Tab) -> None:
     page.route("**/api/v1/predict", lambda route: route.abort())
     page.get_by_role("button", name="Predict").click()
     expect(page.get_by_role("alert")).to_have_text("The server does not answer. Is 'foolscope serve' still running?")
+
+
+_RACES = """async () => {
+    const { get, told } = await import("/static/js/api.js");
+    const [plain, seen] = [window.fetch, {}];
+    const tried = async (answer, signal) => {
+        window.fetch = answer;
+        try { await get("/models", signal); } catch (error) { return told(error); } finally { window.fetch = plain; }
+    };
+    const stopped = new AbortController();
+    seen.aborted = await tried(async () => {
+        stopped.abort();
+        throw new TypeError("Failed to fetch");
+    }, stopped.signal);
+    const cut = new ReadableStream({ pull: (stream) => stream.error(new TypeError("network error")) });
+    seen.cut = await tried(async () => new Response(cut), new AbortController().signal);
+    return seen;
+}"""
+
+
+def test_a_connection_that_breaks_late_or_with_an_abort_is_understood(tab: Tab) -> None:
+    seen = tab.open().evaluate(_RACES)
+    assert seen == {"aborted": "", "cut": "The server does not answer. Is 'foolscope serve' still running?"}

@@ -34,8 +34,9 @@ export async function ask(path, options = {}) {
   let response;
   try {
     response = await fetch(ROOT + path, { method, headers, body: content, signal });
-  } catch (error) {
-    if (signal?.aborted) throw error;
+    await response.clone().arrayBuffer(); // the answer is here as a whole: a connection may break in its middle
+  } catch {
+    if (signal?.aborted) throw signal.reason; // even where the connection broke before the abort was heard
     throw new ApiError(GONE, 0, "gone");
   }
   if (response.ok) return response;
