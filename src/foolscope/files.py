@@ -20,6 +20,7 @@ import os
 import platform
 import re
 import shutil
+import stat
 import sys
 import tempfile
 import time
@@ -125,6 +126,14 @@ def unfinished(folder: Path) -> Iterator[Path]:
     finally:
         lock.close()
         shutil.rmtree(part, ignore_errors=True)
+
+
+def settle(part: Path, place: Path) -> None:
+    """Move a part itself into its place, as a folder.  Raises `OSError`, also where there is one already."""
+    mode = stat.S_IMODE((part / _LOCK).stat().st_mode)
+    part.chmod(mode | (mode & 0o444) >> 2)  # as readable as any file here: a part is its owner's alone
+    part.rename(place)
+    (place / _LOCK).unlink()
 
 
 def _begin(folder: Path) -> tuple[Path, IO[bytes]]:

@@ -64,6 +64,18 @@ def test_another_value_is_another_cell() -> None:
     assert len(keys) == 7 - (0.1 == 0.1 + 1e-16)
 
 
+def test_a_cell_holds_its_two_files_and_others_may_read_it(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        Store(tmp_path).save(SPEC, ARRAYS, {})
+    finally:
+        os.umask(before)
+    folder = Store(tmp_path).path(SPEC)
+    assert {path.name for path in folder.iterdir()} == {"arrays.npz", "cell.json"}
+    assert folder.stat().st_mode & 0o777 == 0o755
+    assert [path.name for path in tmp_path.iterdir()] == [folder.parent.name]
+
+
 def test_the_first_writer_keeps_the_cell(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.save(SPEC, ARRAYS, {"by": "first"})

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from foolscope.errors import StorageError
 from foolscope.experiments.provenance import versions
-from foolscope.files import canonical_json, digest, file_digest, storage_error, unfinished, write_json
+from foolscope.files import canonical_json, digest, file_digest, settle, storage_error, unfinished, write_json
 
 SCHEMA = 1
 """Raised when what a cell holds changes its meaning; cells of other schemas are never looked at."""
@@ -85,13 +85,11 @@ class Store:
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with unfinished(self.root) as part:
-                cell = part / "cell"
-                cell.mkdir()
-                np.savez(cell / "arrays.npz", allow_pickle=False, **dict(arrays))
-                content = {"spec": dict(spec), "info": dict(info), "digest": file_digest(cell / "arrays.npz")}
-                (cell / "cell.json").write_text(json.dumps(content, indent=1))
+                np.savez(part / "arrays.npz", allow_pickle=False, **dict(arrays))
+                content = {"spec": dict(spec), "info": dict(info), "digest": file_digest(part / "arrays.npz")}
+                (part / "cell.json").write_text(json.dumps(content, indent=1))
                 try:
-                    cell.rename(folder)
+                    settle(part, folder)
                 except OSError:
                     if not folder.is_dir():  # another process was first: its cell is as good
                         raise
