@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from foolscope.attacks import BIM, DDN, FGSM, PGD, Attack, DeepFool, Untargeted
+from foolscope.attacks import APGD, BIM, DDN, FGSM, PGD, Attack, DeepFool, Square, Untargeted
 from foolscope.defenses import defended
 from foolscope.errors import BudgetError, InputError, ParameterError
 from foolscope.models.counting import Queries
@@ -217,3 +217,63 @@ def test_errors_are_the_engines() -> None:
     bad = torch.stack([torch.zeros(1, 2, 2), torch.full((1, 2, 2), torch.nan)])
     with pytest.raises(InputError, match=r"NaN or infinite logits, first for image 1 of the batch\.$"):
         Expectation(nn.Flatten(), draws=3).gradients(bad, first_logit)
+
+
+class Flickering(nn.Module):
+    """Two classes by the mean of an image, and in every third draw the other one."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        lead = images.flatten(1).mean(1) - 0.5
+        lead = torch.where(torch.rand(len(images)) < 1 / 3, -lead, lead)
+        return 20 * torch.stack([lead, -lead], 1)
+
+
+ATTACKS = [
+    FGSM(eps=0.3),
+    BIM(eps=0.3, steps=4, step=0.1),
+    PGD(eps=0.3, steps=4),
+    APGD(eps=0.3, steps=4),
+    DDN(steps=40),
+    Square(eps=0.3, queries=20),
+]
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
+def test_what_errs_in_some_draws_is_attacked(attack: Attack) -> None:
+    """A third of the images err in the first draw, untouched; whoever leaves them as they are flatters the network."""
+    images = torch.full((60, 1, 3, 3), 0.6)
+    goal = Untargeted(torch.zeros(60, dtype=torch.int64))
+    model = Flickering()
+    model.random = True  # type: ignore[assignment]
+    result = attack(Expectation(model, draws=8), images, goal, rng=generator(0))
+    assert not result.already.any()
+    assert ((result.images - images).flatten(1).abs().amax(1) > 0).all()
+
+
+class Threshold(nn.Module):
+    """Class 0 where the mean of an image is above one half, else 1."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        lead = images.flatten(1).mean(1) - 0.5
+        return 20 * torch.stack([lead, -lead], 1)
+
+
+def test_what_errs_in_every_draw_is_left() -> None:
+    images = torch.full((4, 1, 3, 3), 0.9)
+    model = defended(Threshold(), "noise:sigma=0.01")
+    result = PGD(eps=0.1)(Expectation(model, draws=4), images, Untargeted(torch.ones(4, dtype=torch.int64)))
+    assert result.already.all()
+    assert torch.equal(result.images, images)
+
+
+@pytest.mark.parametrize("attack", [PGD(eps=0.2, steps=40), APGD(eps=0.2, steps=40), BIM(eps=0.2, step=0.01, steps=40)])
+def test_images_leave_only_where_every_draw_errs(attack: Attack) -> None:
+    """The boundary is at 0.5, where half of the draws err: an image that leaves there comes back."""
+    images = torch.full((40, 1, 1, 1), 0.6)
+    goal = Untargeted(torch.zeros(40, dtype=torch.int64))
+    model = defended(Threshold(), "noise:sigma=0.05")
+    result = attack(Expectation(model, draws=32), images, goal, rng=generator(0))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        right = sum((Engine(model).predict(result.images) == 0).float() for _ in range(200)) / 200
+    assert torch.as_tensor(right).mean() < 0.1

@@ -31,6 +31,9 @@ LARGEST_EPS = 1e6
 
 _CHUNKS_PER_BLOCK = 8
 
+LOOKS = 16
+"""Draws of a network that draws random numbers which all have to reach the goal before an image counts as finished."""
+
 _NAMED = 5
 """Images that a warning names."""
 
@@ -98,20 +101,40 @@ class Block:
     """(step, steps, active, succeeded, objective)"""
 
     def look(self) -> Tensor:
-        """The logits (N, K) of the untouched images; those that reach the goal are marked as `already` there."""
+        """The logits (N, K) of the untouched images; those that reach the goal are marked as `already` there.
+
+        Of a network that draws random numbers these are the images that reach it in every one of 16 draws: the others
+        stand now and then, and are attacked.
+        """
         logits = self.queries.logits(self.images, self.rows)
-        self.already |= self.goal.reached(logits)
+        places = self.goal.reached(logits).nonzero()[:, 0]
+        self.already[places[self.every_draw(self.images[places], places)]] = True
         return logits
 
     def confirmed(self, images: Tensor, places: Tensor) -> Tensor:
         """Which of `images` reach the goal for sure (N,): in full precision and, with `quantize`, on the 8-bit grid.
 
         They are versions, as they would be returned, of the block's images at `places` that a gradient pass took for
-        finished.
+        finished.  A network that draws random numbers has to err on them in every one of 16 draws.
         """
-        if not self.quantize and self.queries.engine.precision != "bfloat16":
+        engine = self.queries.engine
+        if not (self.quantize or engine.random or engine.precision == "bfloat16"):
             return torch.ones_like(places, dtype=torch.bool)
-        return self.goal[places].reached(self.queries.logits(images, self.rows[places]))
+        sure = self.goal[places].reached(self.queries.logits(images, self.rows[places]))
+        left = sure.nonzero()[:, 0]
+        sure[left] = self.every_draw(images[left], places[left])
+        return sure
+
+    def every_draw(self, images: Tensor, places: Tensor) -> Tensor:
+        """Which of `images`, versions of those at `places` that reach the goal once, do so in all other draws (n,)."""
+        sure = torch.ones_like(places, dtype=torch.bool)
+        for _ in range(LOOKS - 1 if self.queries.engine.random else 0):
+            left = sure.nonzero()[:, 0]
+            if len(left) == 0:
+                break
+            logits = self.queries.logits(images[left], self.rows[places[left]])
+            sure[left] = self.goal[places[left]].reached(logits)
+        return sure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +191,10 @@ class Attack(Parameters):
 
     @property
     def budget(self) -> int | None:
-        """Forward passes that an image can have at most, to which the run is held; None where nothing bounds them."""
+        """Forward passes that an image can have at most, to which the run is held; None where nothing bounds them.
+
+        A network that draws random numbers may be shown the untouched image 15 times more.
+        """
         return None
 
     @abstractmethod
@@ -194,7 +220,8 @@ class _Run:
         classes = engine.num_classes(images) if len(images) else 2
         check_classes(classes, attack.name, engine.info.name)
         self.goal = check_goal(goal).checked(len(images), classes).to(images)
-        self.queries = Queries(engine, len(images), attack.budget)
+        looks = LOOKS - 1 if engine.random else 0
+        self.queries = Queries(engine, len(images), None if attack.budget is None else attack.budget + looks)
         self.trace: list[Progress] = []
         self.done = self.succeeded = 0
 

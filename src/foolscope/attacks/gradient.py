@@ -167,8 +167,9 @@ def climb(block: Block, ascent: Ascent) -> Tensor:
 
 
 def _looks_first(block: Block, ascent: Ascent) -> bool:
-    """Whether the first gradient pass shows which images reach the goal untouched, in full precision."""
-    return not ascent.random_start and block.queries.engine.precision != "bfloat16"
+    """Whether the first gradient pass shows, in full precision and for good, which images reach the goal untouched."""
+    engine = block.queries.engine
+    return not (ascent.random_start or engine.random or engine.precision == "bfloat16")
 
 
 def _objective(goal: Goal, loss: Loss) -> Objective:

@@ -149,7 +149,10 @@ class Nearest:
         return self.goal(places).objective(margin, logits) - needed
 
     def offer(self, places: Tensor, images: Tensor, logits: Tensor) -> Tensor:
-        """Keep the images that reach the goal and are nearer than what was found; return which reach it (n,)."""
+        """Keep the images that reach the goal and are nearer than what was found; return which reach it (n,).
+
+        Where the network draws random numbers, what is nearer has to reach it in every draw: at a boundary half do.
+        """
         excess = self.excess(places, logits)
         reached = excess > 0
         if reached.any():
@@ -159,6 +162,10 @@ class Nearest:
                 sharp = self.block.queries.logits(images[nearer], self.block.rows[places[nearer]])
                 excess[nearer] = self.excess(places[nearer], sharp)
                 nearer = nearer[excess[nearer] > 0]
+            if self.block.queries.engine.random:
+                sure = self.block.every_draw(images[nearer], places[nearer])
+                reached[nearer[~sure]] = False
+                nearer = nearer[sure]
             kept = places[nearer]
             self.images[kept], self.distances[kept] = images[nearer], distances[nearer]
             self._excess[kept] = excess[nearer]
@@ -225,8 +232,10 @@ class Nearest:
         """Look for the boundary between each image and what was found for it.
 
         In l2 the change is scaled; in other norms it is projected onto smaller balls, which takes from it what the norm
-        notices and leaves the rest.
+        notices and leaves the rest.  A network that draws random numbers has no such boundary.
         """
+        if self.block.queries.engine.random:
+            return
         places = self.distances.isfinite().nonzero()[:, 0]
         originals, noise = self.block.images[places], self.images[places] - self.block.images[places]
         longest = self.distances[places]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from foolscope.attacks import Attack, Untargeted, Watch
+from foolscope.attacks.attack import LOOKS
 from foolscope.attacks.losses import cross_entropy
 from foolscope.data import ImageSet
 from foolscope.defenses import defended
@@ -152,6 +153,7 @@ class AttackJob:
             "precision": self.precision,
             "samples": SAMPLES if keeps_samples else 0,
             **({"eot": self.eot} if self.eot > 1 else {}),
+            **({"looks": LOOKS} if subject.engines[self.source].random else {}),
         }
 
     def run(

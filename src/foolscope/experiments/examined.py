@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from foolscope.attacks import Watch
+from foolscope.attacks.attack import LOOKS
 from foolscope.data import ImageSet
 from foolscope.defenses import parse_defense
 from foolscope.errors import SpecError
@@ -61,6 +62,7 @@ class ExaminationJob:
             "eot": engine.draws,
             "seed": self.seed,
             "precision": engine.precision,
+            **({"looks": LOOKS} if engine.random else {}),
         }
 
     def run(self, subject: Subject, data: ImageSet, watch: Watch | None = None) -> Examination:

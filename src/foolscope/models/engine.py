@@ -114,6 +114,11 @@ class Engine:
         self.device = torch.device(device) if device else _own_device(self.model)
         self._networks: dict[torch.dtype, _Network] = {}
 
+    @property
+    def random(self) -> bool:
+        """Whether the model says of itself that it draws random numbers, as one behind a randomized defense does."""
+        return bool(getattr(self.model, "random", False))
+
     def num_classes(self, images: Tensor) -> int:
         """K: what the model declares, else the width of its logits on the first image."""
         return self.info.num_classes or self.logits(images[:1]).shape[1]
