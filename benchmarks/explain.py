@@ -1,9 +1,10 @@
 """Explanations against the plain way to compute them: `python benchmarks/explain.py`.
 
-Saliency stands beside a forward and a backward pass in chunks, the Jacobian's transfer function beside the same, and
-the Fourier heat map beside the direct method, which runs the network for every frequency of the plane.  Both sides must
-give the same numbers.  The heat map is measured on `--heat-images` images and `--reach`, and its time for 31 x 31
-frequencies and 1,000 images is told from that.
+Saliency stands beside a forward and a backward pass in chunks, the Jacobian's transfer function beside the same, maps
+beside Captum's where that is installed (`pip install --no-deps captum`), and the Fourier heat map beside the direct
+method, which runs the network for every frequency of the plane.  Both sides must give the same numbers.  The heat map
+is measured on `--heat-images` images and `--reach`, and its time for 31 x 31 frequencies and 1,000 images is told from
+that.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
+from collections.abc import Callable
 
 import torch
 from timing import Job, interleaved, machine, markdown, median_ratio
@@ -95,6 +97,53 @@ def gradients(data: ImageSet, rounds: int) -> list[list[str]]:
     ]
 
 
+def beside_captum(data: ImageSet, rounds: int) -> list[list[str]]:
+    """The methods that Captum has too, each in chunks of at most 128; none where it is not installed."""
+    try:
+        from captum import attr
+    except ImportError as error:
+        print(f"without Captum ({error})", file=sys.stderr)
+        return []
+    model, images, labels = load_model("cifar-cnn"), data.images, data.labels
+    engine, layer = Engine(model), explain.grad_cam_layer(model, images[:1])
+
+    def chunked(run: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        return torch.cat([run(x, y) for x, y in zip(torch.split(images, 128), torch.split(labels, 128), strict=True)])
+
+    plain, cam = attr.Saliency(model), attr.LayerGradCam(model, model.get_submodule(layer))
+    smooth, integrated = attr.NoiseTunnel(plain), attr.IntegratedGradients(model)
+    theirs: dict[str, Callable[[], Tensor]] = {
+        "saliency": lambda: chunked(lambda x, y: plain.attribute(x, target=y, abs=False)),
+        "SmoothGrad, 25 samples": lambda: chunked(
+            lambda x, y: smooth.attribute(x, target=y, nt_samples=25, nt_samples_batch_size=1, stdevs=0.15, abs=False)
+        ),
+        "integrated gradients, 32 steps": lambda: integrated.attribute(
+            images, torch.zeros_like(images), labels, n_steps=32, internal_batch_size=128
+        ),
+        "Grad-CAM": lambda: chunked(lambda x, y: cam.attribute(x, y, relu_attributions=True)[:, 0]),
+    }
+    ours: dict[str, Callable[[], Tensor]] = {
+        "saliency": lambda: explain.saliency(engine, images, labels),
+        "SmoothGrad, 25 samples": lambda: explain.smooth_grad(engine, images, labels, samples=25),
+        "integrated gradients, 32 steps": lambda: explain.integrated_gradients(engine, images, labels, steps=32),
+        "Grad-CAM": lambda: explain.class_activation(engine, images, labels, layer).values,
+    }
+    rows = []
+    for name, run in ours.items():
+        found: dict[str, Tensor] = {}
+        jobs: dict[str, Job] = {
+            "ours": lambda run=run, found=found: found.update(ours=run()),  # type: ignore[misc]
+            "theirs": lambda run=theirs[name], found=found: found.update(theirs=run().detach()),  # type: ignore[misc]
+        }
+        seconds = interleaved(jobs, rounds)
+        apart = (found["ours"] - found["theirs"]).flatten(1).abs().amax(1) / found["theirs"].abs().max()
+        told = f"{median_ratio(seconds['theirs'], seconds['ours']):.1f} times as fast as Captum"
+        if "Smooth" not in name:  # whose noise is another
+            told += f", {float(apart.median()):.0e} apart"
+        rows.append([name, f"cifar-cnn, {len(images)} images", f"{statistics.median(seconds['ours']):.2f}", told])
+    return rows
+
+
 def first_layers(rounds: int) -> list[list[str]]:
     """Probing every frequency of the first layers, beside the closed form."""
     rows = []
@@ -140,11 +189,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="counted repetitions of everything")
     parser.add_argument("--images", type=int, default=1000, help="images for saliency and the Jacobian")
+    parser.add_argument("--captum", type=int, default=200, help="images for the methods that Captum has too")
     parser.add_argument("--heat-images", type=int, default=200, help="images for the heat map")
     parser.add_argument("--reach", type=int, default=2, help="frequencies of the heat map: 15 is all")
     chosen = parser.parse_args()
     data = cifar(chosen.images)
-    rows = gradients(data, chosen.rounds) + first_layers(chosen.rounds)
+    rows = gradients(data, chosen.rounds) + beside_captum(data.rows(slice(0, chosen.captum)), chosen.rounds)
+    rows += first_layers(chosen.rounds)
     rows += heat_map(data.rows(slice(0, chosen.heat_images)), chosen.reach, chosen.rounds)
     print(f"{machine()}; medians of {chosen.rounds} interleaved rounds.\n")
     print(markdown(["what", "of", "s", "compared"], rows))

@@ -112,6 +112,10 @@ CASES = (
         (BELIEVABLE,),
     ),
     Case(
+        "lenet behind resize-pad:scale=0.6, means over 16 draws", *DIGITS, behind("lenet", "resize-pad:scale=0.6", 16),
+        (BELIEVABLE, UNCLEAR),
+    ),
+    Case(
         "cifar-cnn behind jpeg:quality=50, straight-through", *CIFAR, behind("cifar-cnn", "jpeg:quality=50"),
         (BELIEVABLE, MASKED, UNCLEAR),
     ),
