@@ -51,7 +51,7 @@ docs: .venv/.ready
 
 .venv/.ready-dev: $(REQUIREMENTS) | .venv/.python
 	@echo "== installing foolscope and its tests' tools into .venv (several minutes the first time) ..."
-	@$(INSTALL) --editable '.[dev,timm,onnx,bench]'
+	@$(INSTALL) --editable '.[dev,timm,onnx,bench,ray]'
 	@touch .venv/.ready $@
 
 # An environment that is there already is kept; one that was left half-made is completed.

@@ -182,7 +182,7 @@ class Ray(Executor):
         self._owns = not ray.is_initialized()
         if self._owns:
             self._connect(address)
-        self.workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        self.workers = max(1, int(self._ray.cluster_resources().get("CPU", 1)))
         self._library = ray.put(library)
         self._task = ray.remote(num_cpus=1, max_retries=0)(_by_ray)
         self._needed: dict[int, Any] = {}
