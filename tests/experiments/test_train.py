@@ -43,7 +43,8 @@ def images(count: int, channels: int) -> ImageSet:
     ("model", "count", "channels", "recipe"),
     [
         ("lenet", 20_000, 1, RECIPES["lenet"]),
-        ("lenet:extra=4", 20_000, 1, RECIPES["lenet"]),
+        ("lenet:extra=0", 20_000, 1, RECIPES["lenet"]),
+        ("lenet:extra=4", 20_000, 1, RECIPES["lenet"].replace(clip=1.0)),
         ("lenet", 1_000, 1, RECIPES["lenet"].replace(epochs=5 * RECIPES["lenet"].epochs)),
         ("mnist-cnn", 20_000, 1, RECIPES["mnist-cnn"]),
         ("resnet20", 20_000, 1, RECIPES["resnet20-gray"]),

@@ -197,7 +197,7 @@ def test_a_loss_that_is_not_finite_ends_the_training() -> None:
             logits: Tensor = self.layer(x.flatten(1)) * float("nan")
             return logits
 
-    with pytest.raises(InputError, match=r"^the training loss is nan at step 0; a smaller lr may help\.$"):
+    with pytest.raises(InputError, match=r"^the training loss is nan at step 0; a smaller lr or clip=1 may help\.$"):
         train(Broken(), *images(), RECIPE)
 
 

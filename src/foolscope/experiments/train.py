@@ -42,6 +42,9 @@ RECIPES: Registry[Recipe] = Registry(
 )
 """Settings that reach the accuracies of the shipped weights on two cores in minutes."""
 
+DEEP_CLIP = 1.0
+"""Largest gradient norm of a step of LeNet with extra layers: without it some of 20 layers do not survive an epoch."""
+
 _SMALL_DATA, _MANY_EPOCHS = 10_000, 5
 _ROBUST_IMAGES = 1000
 _HELD_OUT, _LARGEST_SHARE = 1000, 10
@@ -61,9 +64,12 @@ class Trained:
 
 def default_recipe(model: str, data: ImageSet) -> Recipe:
     """The usual settings for a network on these images; small data sets get more epochs."""
-    family, gray = parse_spec(model).name, data.pixels.shape[3] == 1
+    spec, gray = parse_spec(model), data.pixels.shape[3] == 1
+    family = spec.name
     name = f"{family}-gray" if gray and f"{family}-gray" in RECIPES else family
     recipe = RECIPES[name] if name in RECIPES else Recipe(shift=2 if gray else 4, flip=not gray)
+    if dict(spec.options).get("extra", "0") != "0":
+        recipe = recipe.replace(clip=DEEP_CLIP)
     return recipe.replace(epochs=recipe.epochs * _MANY_EPOCHS) if len(data) < _SMALL_DATA else recipe
 
 

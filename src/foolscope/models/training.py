@@ -233,7 +233,7 @@ def _step(
 
     mean, logits = loss(network, images, perturbed, truth)
     if not mean.isfinite():
-        raise InputError(f"the training loss is {mean.item()} at step {step}; a smaller lr may help.")
+        raise InputError(f"the training loss is {mean.item()} at step {step}; a smaller lr or clip=1 may help.")
     optimizer.zero_grad(set_to_none=True)
     mean.backward()  # type: ignore[no-untyped-call]
     if recipe.clip:

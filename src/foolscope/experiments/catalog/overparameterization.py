@@ -10,6 +10,7 @@ from foolscope.experiments.catalog.common import told
 from foolscope.experiments.catalog.trained import Network, Study
 from foolscope.experiments.experiment import Experiment, Found, Sample, Work, numbers
 from foolscope.experiments.findings import Figure, Findings, Table, Value
+from foolscope.experiments.train import DEEP_CLIP
 from foolscope.spec import parameter
 
 _TABLE = {0: 61_706, 2: 150_978, 4: 282_562, 6: 414_146, 10: 743_106, 20: 1_335_234}
@@ -52,7 +53,8 @@ class Overparameterization(Experiment):
             raise InputError(f"LeNet takes gray images of 28 x 28, which {sample.name} has not: take mnist or digits.")
         layers = numbers(self.extra, "extra", int)
         networks = tuple(
-            Network(name=f"{extra} layers", spec=f"lenet:extra={extra}", epochs=self.epochs or None) for extra in layers
+            Network(name=f"{extra} layers", spec=f"lenet:extra={extra}", epochs=self.epochs or None, clip=DEEP_CLIP)
+            for extra in layers
         )
         return Study.asked(
             sample, networks, seeds=self.seeds, attacks=self.attacks, eps=self.eps, count=self.train_images

@@ -34,11 +34,15 @@ KINDS = {TRAINING: Kind(training)}
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """One network to train: its `name` in figures, its `spec`, and its epochs, None for the usual number."""
+    """One network to train: its `name` in figures, its `spec`, and its epochs, None for the usual number.
+
+    `clip` is the largest gradient norm of a step, None for the usual one.
+    """
 
     name: str
     spec: str
     epochs: int | None
+    clip: float | None = None
 
 
 def by_epochs(spec: str, epochs: str) -> tuple[Network, ...]:
@@ -91,7 +95,8 @@ class Study:
         images = Images(data=sample.name, split="train", limit=self.count or None, seed=sample.images.seed)
         data = sample.library.images(images)
         recipe = default_recipe(network.spec, data)
-        recipe = recipe if network.epochs is None else recipe.replace(epochs=network.epochs)
+        asked = {"epochs": network.epochs, "clip": network.clip}
+        recipe = recipe.replace(**{key: value for key, value in asked.items() if value is not None})
         return Work(
             kind=TRAINING, images=images, model=self._spec(network, seed), cost=3.0 * recipe.epochs * len(data),
             options={"recipe": vars(recipe).copy(), "seed": seed},
