@@ -209,7 +209,16 @@ def test_an_audit_explains_its_strongest_attack(program: Program, net: str) -> N
          "network.features.0, network.features.5, network.features.4? 'foolscope explain --model lenet --layer list' "
          "lists all."),
         (["digits", "--model", "lenet", "--method", "spectrum"], "spectrum needs an attack: name one, such as "
-         "--attack pgd:eps=8/255."),
+         "--attack pgd:eps=8/255, or files by --against."),
+        (["digits", "--model", "lenet", "--against", "a.png"], "--against is for image files: the images of a data set "
+         "are attacked by --attack."),
+        (["a.png", "--model", "lenet", "--against", "b.png", "--attack", "fgsm"], "--against has the adversarial "
+         "images already: leave out --attack."),
+        (["a.png", "a.png", "--model", "lenet", "--against", "b.png"], "1 adversarial file for 2 images: name one "
+         "for each."),
+        (["a.png", "--model", "lenet", "--against", "b.png"], "b.png has 20 x 28 pixels, its original 28 x 28."),
+        (["a.png", "--model", "lenet", "--against", "a.png"], "a.png: the same pixels as the originals, so there is "
+         "nothing to explain."),
         (["digits", "--model", "lenet", "--method", "heatmap", "--reach", "14"], "reach must be between 0 and 13 "
          "cycles a side for images of 28 pixels, got 14: more is above the Nyquist frequency, 0.5 cycles per pixel."),
         (["digits", "--model", "lenet", "--bands", "0,0.8"], "a band needs 0 <= low < high <= 0.7071 cycles per pixel "
@@ -235,6 +244,8 @@ def test_an_audit_explains_its_strongest_attack(program: Program, net: str) -> N
 )  # fmt: skip
 def test_bad_input_is_one_line(program: Program, module: None, net: str, arguments: list[str], message: str) -> None:
     Path("mine").mkdir()
+    for name, width in {"a": 28, "b": 20}.items():
+        Image.new("L", (width, 28), 90).save(f"{name}.png")
     known = [net if argument == "lenet" else argument for argument in arguments]
     assert program.fails("explain", *known) == message.replace("--model lenet --layer", f"--model {net} --layer")
 

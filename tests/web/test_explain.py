@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import shlex
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import foolscope as fs
+from foolscope.cli import main
 from foolscope.explain import EXPLAINERS
 from foolscope.images import from_uint8
 from foolscope.models.engine import Engine
@@ -111,6 +114,31 @@ def test_maps_agree_as_the_library_says(served: Served, attacked: dict[str, Any]
     for pictures in (told["original"], told["adversarial"]):
         assert pixels(served, pictures["strength"]).shape == (28, 28, 3)
         assert pixels(served, pictures["overlay"]).shape == (28, 28, 3)
+
+
+def test_the_command_repeats_the_numbers(
+    served: Served, attacked: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = served.post("/explain/maps", **asked(attacked, method="saliency", label=attacked["truth"]["index"])).json()
+    for name in ("original", "adversarial"):
+        picture = attacked[name]
+        (tmp_path / f"{picture['id']}.png").write_bytes(served.client.get(picture["url"]).content)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="0"):
+        main(shlex.split(told["reproduce"]["command"])[1:])
+    parts = json.loads(Path("foolscope-explained/explain.json").read_text())["parts"]
+    measures = {one["what"]: (one["value"], one["null"]) for part in parts for one in part["measures"]}
+    for name, what in {"rank_correlation": "rank correlation", "ssim": "structural similarity"}.items():
+        pair = told["agreement"][name]["value"], told["agreement"][name]["null"]
+        assert measures[f"{what}, true class"] == pytest.approx(pair, abs=1e-4)
+
+
+def test_the_command_of_a_spectrum_names_both_pictures(served: Served, attacked: dict[str, Any]) -> None:
+    told = served.post("/explain/spectrum", **asked(attacked)).json()
+    first, second = (f"{attacked[name]['id']}.png" for name in ("original", "adversarial"))
+    assert told["reproduce"]["command"] == (
+        f"foolscope explain {first} --model {NETWORK} --against {second} --method spectrum"
+    )
 
 
 @pytest.mark.parametrize("method", ["integrated-gradients", "grad-cam"])

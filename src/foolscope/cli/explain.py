@@ -16,8 +16,9 @@ from foolscope.cli.options import Device, Folder, Json, Offline, Seed, Split
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torch import nn
+    from torch import Tensor, nn
 
+    from foolscope.cli.explain_inputs import Made
     from foolscope.cli.explain_methods import Method, Study
     from foolscope.data import ImageSet
     from foolscope.models.engine import Engine
@@ -38,6 +39,10 @@ def explain(
     method: Annotated[str, typer.Option("--method", help="Methods, joined by commas; 'list' lists them.")] = "saliency",
     attack: Annotated[
         str | None, typer.Option("--attack", help="Attack, such as pgd:eps=8/255, whose images are explained too.")
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option("--against", help="Adversarial file of each image file, instead of --attack. May be repeated."),
     ] = None,
     layer: Annotated[
         list[str] | None,
@@ -116,17 +121,18 @@ def explain(
         "reshape": inputs.reshape(reshape),
     }
     data, network = inputs.read(images or [], model, label or [], split, limit, seed, offline)
+    made = inputs.adversarial(against or [], attack, images or [], data)
     network = _behind(network, defense)
     files = None if inputs.names_data(images or []) else inputs.file_names(images or [])
     known = inputs.layers(network, layer or [], defense is not None, model)
     with seeded(seed, torch.device(device or "cpu")):  # for defenses that draw random numbers
-        study = _study(chosen, data, files, network, attack, known, seed, device, options)
+        study = _study(chosen, data, files, network, made or attack, known, seed, device, options)
         parts = _parts(study, chosen)
     asked = {
-        "--model": model, "--method": method, "--attack": attack, "--layer": layer, "--reshape": reshape,
-        "--defense": defense, "--label": label, "--resolution": resolution, "--direction": direction,
-        "--qualities": qualities, "--norm": norm, "--reach": reach, "--bands": bands, "--split": split,
-        "--limit": limit, "--seed": seed,
+        "--model": model, "--method": method, "--attack": attack, "--against": against, "--layer": layer,
+        "--reshape": reshape, "--defense": defense, "--label": label, "--resolution": resolution,
+        "--direction": direction, "--qualities": qualities, "--norm": norm, "--reach": reach, "--bands": bands,
+        "--split": split, "--limit": limit, "--seed": seed,
     }  # fmt: skip
     about = _about(study, network, defense, _command(images or [], asked))
     page = write_explanation(about, study.subject, parts, folder)
@@ -192,7 +198,7 @@ def _study(
     data: ImageSet,
     files: tuple[str, ...] | None,
     network: nn.Module,
-    attack: str | None,
+    attack: str | Made | None,
     layers: tuple[str, ...],
     seed: int,
     device: str | None,
@@ -216,8 +222,10 @@ def _study(
         model=engine.info.name, data=data, class_names=describe(network).class_names,
         predictions=engine.predict(images), files=files,
     )  # fmt: skip
-    if attack is not None:
+    if isinstance(attack, str):
         subject = _attacked(subject, engine, attack, seed)
+    elif attack is not None:
+        subject = _changed(subject, attack.name, attack.images, engine.predict(attack.images))
     maps = [name for name, entry in chosen.items() if entry.is_map]
     return Study(
         engine=engine, subject=subject, layers=layers, explainer=maps[0] if maps else "saliency", seed=seed, **options
@@ -225,9 +233,8 @@ def _study(
 
 
 def _attacked(subject: Subject, engine: Engine, attack: str, seed: int) -> Subject:
-    """With adversarial images.  Raises `InputError` where the attack changed none."""
+    """With adversarial images."""
     from foolscope.attacks import Progress, Untargeted, parse_attack
-    from foolscope.errors import InputError
     from foolscope.randomness import generator
 
     parsed = parse_attack(attack)
@@ -239,7 +246,14 @@ def _attacked(subject: Subject, engine: Engine, attack: str, seed: int) -> Subje
 
         goal = Untargeted(subject.data.labels)
         result = parsed(engine, subject.data.images, goal, rng=generator(seed), watch=watch)
-    found = replace(subject, attack=attack, adversarial=result.images, answers=result.predictions)
+    return _changed(subject, attack, result.images, result.predictions)
+
+
+def _changed(subject: Subject, attack: str, images: Tensor, answers: Tensor) -> Subject:
+    """With the adversarial images of what is called `attack`.  Raises `InputError` where it changed none."""
+    from foolscope.errors import InputError
+
+    found = replace(subject, attack=attack, adversarial=images, answers=answers)
     if not len(found.moved):
         right = int((subject.predictions == subject.data.labels).sum())
         raise InputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -108,7 +109,44 @@ def _files(paths: Sequence[Path], network: nn.Module, texts: Sequence[str]) -> I
     )
 
 
-def check(chosen: dict[str, Method], engine: Engine, images: Tensor, attack: str | None) -> None:
+@dataclass(frozen=True)
+class Made:
+    """Adversarial images (N, C, H, W) from files, and what they are called."""
+
+    name: str
+    images: Tensor
+
+
+def adversarial(paths: Sequence[str], attack: str | None, sources: Sequence[str], data: ImageSet) -> Made | None:
+    """The adversarial images that files hold, one for each image file; None where none is named.
+
+    Raises `SpecError` beside an attack or for a data set, `InputError` for another number or size of images.
+    """
+    import numpy as np
+
+    from foolscope.errors import InputError, SpecError
+    from foolscope.images import decode_image, from_uint8
+    from foolscope.report.words import counted
+
+    if not paths:
+        return None
+    if attack is not None:
+        raise SpecError("--against has the adversarial images already: leave out --attack.")
+    if names_data(sources):
+        raise SpecError("--against is for image files: the images of a data set are attacked by --attack.")
+    if len(paths) != len(data):
+        raise InputError(f"{counted(len(paths), 'adversarial file')} for {len(data)} images: name one for each.")
+    arrays = [decode_image(Path(path), data.pixels.shape[3]) for path in paths]
+    for path, array in zip(paths, arrays, strict=True):
+        if array.shape != data.pixels.shape[1:]:
+            (height, width), other = data.pixels.shape[1:3], array.shape
+            raise InputError(f"{path} has {other[1]} x {other[0]} pixels, its original {width} x {height}.")
+    if all(map(np.array_equal, arrays, data.pixels)):
+        raise InputError(f"{', '.join(paths)}: the same pixels as the originals, so there is nothing to explain.")
+    return Made(", ".join(file_names(paths)), from_uint8(np.stack(arrays)))
+
+
+def check(chosen: dict[str, Method], engine: Engine, images: Tensor, attack: str | Made | None) -> None:
     """Raise before the work where a method cannot do it: `SpecError`, or `InputError` for the images or the model."""
     from foolscope.errors import InputError, SpecError
     from foolscope.explain.layers import gradient_engine
@@ -117,7 +155,7 @@ def check(chosen: dict[str, Method], engine: Engine, images: Tensor, attack: str
         if method.needs_gradients:
             gradient_engine(engine, name)
         if method.needs_attack and attack is None:
-            raise SpecError(f"{name} needs an attack: name one, such as --attack pgd:eps=8/255.")
+            raise SpecError(f"{name} needs an attack: name one, such as --attack pgd:eps=8/255, or files by --against.")
         if method.needs_contrast and bool(of_one_color(images).all()):
             raise InputError(f"{name} needs images that show something: every image has one color.")
 

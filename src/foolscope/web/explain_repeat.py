@@ -1,4 +1,4 @@
-"""What repeats an explanation of a picture: Python always, and `foolscope explain` where it starts from one file."""
+"""What repeats an explanation of a picture: Python, and `foolscope explain` where its command takes all of it."""
 
 from __future__ import annotations
 
@@ -27,26 +27,28 @@ def maps(
             "",
             "",
         ]
+    named = ["--label", str(label), *(["--layer", layer] if layer else [])]
     if adversarial is None:
         lines += ["print(explainer(model, images, labels))"]
-        parts = ["--method", method, "--label", str(label), *(["--layer", layer] if layer else [])]
-        return _found(picture, lines, _command(model, picture, parts))
+        return _found(picture, lines, _command(model, picture, ["--method", method, *named]))
     lines += [
         "stability = fs.explain.explanation_stability(model, images, attacked, labels, explain=explainer)",
         "print(stability.true_class.agreement, stability.true_class.null)",
         "print(fs.explain.energy_on_salient(attacked - images, explainer(model, images, labels)))",
     ]
-    return _found(picture, lines, None)
+    parts = ["--against", f"{adversarial.id}.png", "--method", f"{method},stability", *named]
+    return _found(picture, lines, _command(model, picture, parts))
 
 
-def spectrum(picture: Picture, adversarial: Picture | None) -> Reproduction:
+def spectrum(model: str, picture: Picture, adversarial: Picture | None) -> Reproduction:
     """The spectrum of the noise between both pictures."""
     lines = [
         *_opened(None, picture),
         *_attacked(adversarial),
         "print(fs.explain.noise_spectrum(attacked - images, images))",
     ]
-    return _found(picture, lines, None)
+    parts = ["--against", f"{adversarial.id}.png", "--method", "spectrum"] if adversarial else []
+    return _found(picture, lines, _command(model, picture, parts) if parts else None)
 
 
 def frequencies(model: str, picture: Picture, layers: Sequence[str], resolution: int | None) -> Reproduction:

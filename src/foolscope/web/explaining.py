@@ -146,7 +146,8 @@ class Explaining:
             found = explain.noise_spectrum(shown.noise, shown.picture.images)
             subject = explain_work.subject(shown, engine, asked.attack or "the attack")
             part = spectrum_part(subject, found, torch.tensor([0]))
-            return explain_work.part_entry(shown, part, explain_repeat.spectrum(shown.picture, shown.adversarial))
+            again = explain_repeat.spectrum(shown.network.model, shown.picture, shown.adversarial)
+            return explain_work.part_entry(shown, part, again)
 
         return await self._run(shown, work, caller)
 
