@@ -126,8 +126,8 @@ def test_the_command_repeats_the_numbers(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="0"):
         main(shlex.split(told["reproduce"]["command"])[1:])
-    parts = json.loads(Path("foolscope-explained/explain.json").read_text())["parts"]
-    measures = {one["what"]: (one["value"], one["null"]) for part in parts for one in part["measures"]}
+    stability = json.loads(Path("foolscope-explained/explain.json").read_text())["methods"]["stability"]
+    measures = {one["what"]: (one["value"], one["null"]) for one in stability["measures"]}
     for name, what in {"rank_correlation": "rank correlation", "ssim": "structural similarity"}.items():
         pair = told["agreement"][name]["value"], told["agreement"][name]["null"]
         assert measures[f"{what}, true class"] == pytest.approx(pair, abs=1e-4)
