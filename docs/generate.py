@@ -79,10 +79,10 @@ that are joined by `|` and applied from left to right: on the command line by `-
 
 `gradient` says what an adaptive attack differentiates: `differentiable` is the defense itself, `straight-through` takes
 the identity's derivative in its place (BPDA: Athalye, Carlini and Wagner 2018, arXiv 1802.00420), `none` lets nothing
-through, and gradient attacks then meet the defense obliviously alone. It decides for Python, `foolscope attack` and
-`--examine`; an audit tries each gradient that is worth following by itself, the straight-through one and the smooth
-stand-in's where a defense has one, as means over draws where it is random, and Square, which follows none. A defense's
-number is what all of them together leave; [Adaptive attacks](adaptive.md) tells what that is for JPEG.""",
+through, and gradient attacks then meet the defense obliviously alone. It decides for Python; an audit tries each
+gradient that is worth following by itself, the straight-through one and the smooth stand-in's where a defense has one,
+as means over draws where it is random, and Square, which follows none. A defense's number is what all of them together
+leave; [Adaptive attacks](adaptive.md) tells what that is for JPEG.""",
     ),
     "detectors": Page(
         registry=DETECTORS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -317,3 +318,32 @@ def test_images_outside_the_box_are_refused(model: Classifier, images: Tensor) -
 
 def test_no_images_give_no_logits(model: Classifier, images: Tensor) -> None:
     assert defended(model.eval(), "jpeg")(images[:0]).shape == (0, 5)
+
+
+@pytest.mark.parametrize(
+    ("defense", "got"), [(None, "NoneType"), (JPEG, "JPEG, a class"), (lambda images: images, "function")]
+)
+def test_what_is_no_defense_is_refused(model: Classifier, defense: Any, got: str) -> None:
+    with pytest.raises(InputError, match=rf"^a defense is a spec, a transform or a torch\.nn\.Module, got {got}\.$"):
+        defended(model, defense)
+
+
+@pytest.mark.parametrize(
+    ("change", "got"),
+    [(lambda x: None, "NoneType"), (lambda x: x.numpy(), "ndarray"), (Tensor.double, "torch.float64")],
+)
+def test_a_defense_gives_images_of_the_same_type(
+    model: Classifier, images: Tensor, change: Callable[[Tensor], Any], got: str
+) -> None:
+    class Other(nn.Module):
+        def forward(self, images: Tensor) -> Any:
+            return change(images)
+
+    with pytest.raises(InputError, match=rf"^the defense Other must give a tensor of torch\.float32, gave {got}\.$"):
+        defended(model, Other())(images)
+
+
+def test_a_function_has_defenses_too_and_a_spec_is_no_model(images: Tensor) -> None:
+    assert defended(lambda x: x.flatten(1)[:, :3], "jpeg")(images).shape == (len(images), 3)
+    with pytest.raises(InputError, match=r"fs\.load_model reads a spec"):
+        defended("lenet", "jpeg")  # type: ignore[arg-type]

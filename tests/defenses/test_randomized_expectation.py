@@ -277,3 +277,21 @@ def test_images_leave_only_where_every_draw_errs(attack: Attack) -> None:
         torch.manual_seed(1)
         right = sum((Engine(model).predict(result.images) == 0).float() for _ in range(200)) / 200
     assert torch.as_tensor(right).mean() < 0.1
+
+
+def test_randomness_is_seen_wherever_it_is() -> None:
+    behind = defended(defended(Threshold(), "noise"), "gaussian")
+    assert behind.random
+    assert Engine(behind).random
+    assert Engine(nn.Sequential(defended(Threshold(), "noise"))).random
+    assert not Engine(defended(Threshold(), "gaussian")).random
+
+
+@pytest.mark.parametrize("network", [Flickering(), nn.Sequential(Flickering())], ids=["module", "within another"])
+def test_an_expectation_finds_out_whether_anything_is_random(network: nn.Module) -> None:
+    images, goal = torch.full((60, 1, 3, 3), 0.6), Untargeted(torch.zeros(60, dtype=torch.int64))
+    assert not PGD(eps=0.1, steps=2)(Expectation(network, draws=2), images, goal).already.any()
+    plain = Expectation(Threshold(), draws=2)
+    wrong = PGD(eps=0.1, steps=2)(plain, images, Untargeted(torch.ones(60, dtype=torch.int64)))
+    assert wrong.already.all()
+    assert int(wrong.forwards.max()) == 2, "a network that is not random is not asked again"

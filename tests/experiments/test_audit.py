@@ -18,7 +18,9 @@ from torch import Tensor, nn
 
 import foolscope as fs
 from foolscope.attacks import DDN, FGSM, PGD, Square
+from foolscope.attacks.attack import LOOKS
 from foolscope.data import ImageSet
+from foolscope.defenses import parse_defense
 from foolscope.errors import Cancelled, InputError, ParameterError, SpecError
 from foolscope.experiments import Audit, AuditProgress, Results, Store, audit
 from foolscope.experiments.audit_jobs import adaptive_sources, companions, distinct, is_adaptive
@@ -97,7 +99,8 @@ def test_the_modes_of_a_defense(defense: str, eot: int, modes: list[str]) -> Non
     plan = planned((defense,), ["bim:steps=1"], eot)
     adaptive = [meeting for meeting in plan.meetings() if is_adaptive(meeting.mode)]
     assert list(dict.fromkeys(meeting.mode for meeting in adaptive)) == modes
-    assert {meeting.passes for meeting in adaptive} <= {1 + (eot if "eot" in mode else 1) for mode in modes}
+    looks = LOOKS - 1 if parse_defense(defense).random else 0
+    assert {meeting.passes for meeting in adaptive} <= {1 + (eot if "eot" in mode else 1) + looks for mode in modes}
 
 
 @pytest.mark.parametrize(
@@ -267,7 +270,6 @@ def test_a_damaged_cell_is_computed_again(tmp_path: Path, caplog: pytest.LogCapt
     assert (cells, reused) == (3, 2)
     assert comparable(again) == comparable(whole)
     assert "set aside in" in caplog.text
-    assert "and computed again" in caplog.text
 
 
 @pytest.mark.parametrize("attacks", ["fgsm,fgm,pgd:steps=2", "fgsm:eps=0.1,pgd:steps=2", "pgd:eps=8/255,steps=2,bim"])

@@ -235,9 +235,7 @@ class _Climber:
             if len(rows) == 0:
                 break
             final = self.ball.returned(end[rows], rows)
-            reached = self.block.goal[places[rows]].reached(
-                self.block.queries.logits(final, self.block.rows[places[rows]])
-            )
+            reached = self.block.reached(final, places[rows])
             found[places[rows[reached]]] = final[reached]
             standing[rows[reached]] = False
         return places[standing]

@@ -31,6 +31,9 @@ LARGEST_EPS = 1e6
 
 _CHUNKS_PER_BLOCK = 8
 
+_SAME = 1e-4
+"""Logits are alike that differ by less, relative to the largest."""
+
 LOOKS = 16
 """Draws of a network that draws random numbers which all have to reach the goal before an image counts as finished."""
 
@@ -108,8 +111,15 @@ class Block:
         """
         logits = self.queries.logits(self.images, self.rows)
         places = self.goal.reached(logits).nonzero()[:, 0]
-        self.already[places[self.every_draw(self.images[places], places)]] = True
+        self.already[places[self.again(self.images[places], places)]] = True
         return logits
+
+    def reached(self, images: Tensor, places: Tensor) -> Tensor:
+        """Which of `images`, versions of those at `places`, reach the goal (n,): of a random network, in 16 draws."""
+        sure = self.goal[places].reached(self.queries.logits(images, self.rows[places]))
+        left = sure.nonzero()[:, 0]
+        sure[left] = self.again(images[left], places[left])
+        return sure
 
     def confirmed(self, images: Tensor, places: Tensor) -> Tensor:
         """Which of `images` reach the goal for sure (N,): in full precision and, with `quantize`, on the 8-bit grid.
@@ -117,23 +127,23 @@ class Block:
         They are versions, as they would be returned, of the block's images at `places` that a gradient pass took for
         finished.  A network that draws random numbers has to err on them in every one of 16 draws.
         """
-        engine = self.queries.engine
-        if not (self.quantize or engine.random or engine.precision == "bfloat16"):
-            return torch.ones_like(places, dtype=torch.bool)
-        sure = self.goal[places].reached(self.queries.logits(images, self.rows[places]))
-        left = sure.nonzero()[:, 0]
-        sure[left] = self.every_draw(images[left], places[left])
-        return sure
+        if self.quantize or self.queries.random or self.queries.engine.precision == "bfloat16":
+            return self.reached(images, places)
+        return torch.ones_like(places, dtype=torch.bool)
 
-    def every_draw(self, images: Tensor, places: Tensor) -> Tensor:
-        """Which of `images`, versions of those at `places` that reach the goal once, do so in all other draws (n,)."""
+    def again(self, images: Tensor, places: Tensor, most: int = LOOKS - 1) -> Tensor:
+        """Which of `images`, that reached the goal in one draw, do so in at least `most` of the 15 other ones (n,)."""
         sure = torch.ones_like(places, dtype=torch.bool)
-        for _ in range(LOOKS - 1 if self.queries.engine.random else 0):
-            left = sure.nonzero()[:, 0]
+        if not self.queries.random:
+            return sure
+        left, hits = torch.arange(len(places), device=places.device), torch.zeros_like(places)
+        for draw in range(1, LOOKS):
             if len(left) == 0:
                 break
             logits = self.queries.logits(images[left], self.rows[places[left]])
-            sure[left] = self.goal[places[left]].reached(logits)
+            hits[left] += self.goal[places[left]].reached(logits)
+            sure[left] = hits[left] + (LOOKS - 1 - draw) >= most
+            left = left[sure[left] & (hits[left] < most)]
         return sure
 
 
@@ -202,6 +212,12 @@ class Attack(Parameters):
         """The perturbed images of a block, in [0, 1]; marks in `block.already` those that reach the goal untouched."""
 
 
+def _answers_differ(engine: Engine, images: Tensor) -> bool:
+    """Whether a network of which nobody says so draws random numbers."""
+    first, second = engine.logits(images), engine.logits(images)
+    return float((first - second).abs().max()) > _SAME * float(first.abs().max())
+
+
 class _Run:
     """One call of an attack: walks through the blocks and gathers the result."""
 
@@ -220,8 +236,9 @@ class _Run:
         classes = engine.num_classes(images) if len(images) else 2
         check_classes(classes, attack.name, engine.info.name)
         self.goal = check_goal(goal).checked(len(images), classes).to(images)
-        looks = LOOKS - 1 if engine.random else 0
-        self.queries = Queries(engine, len(images), None if attack.budget is None else attack.budget + looks)
+        is_random = engine.random or (engine.draws > 1 and len(images) > 0 and _answers_differ(engine, images[:1]))
+        budget = attack.budget if attack.budget is None or not is_random else attack.budget + LOOKS - 1
+        self.queries = Queries(engine, len(images), budget, random=is_random)
         self.trace: list[Progress] = []
         self.done = self.succeeded = 0
 

@@ -73,7 +73,7 @@ class Ensemble(Attack):
             if member.minimum_norm:
                 ball = Ball.around(part.images, NORMS[self.norm], self.eps, block.quantize)
                 tried = ball.returned(ball.inside(tried))
-            reached = part.goal.reached(block.queries.logits(tried, part.rows))
+            reached = block.reached(tried, standing)
             chosen = reached if number else torch.ones_like(reached)
             found[standing[chosen]] = tried[chosen]
             standing, streams, done = standing[~reached], streams[~reached], done + member.passes

@@ -161,15 +161,14 @@ def climb(block: Block, ascent: Ascent) -> Tensor:
         climber = _Climber(block, ascent, standing, found)
         climber.run(restart)
         if restart + 1 < ascent.restarts:
-            reached = block.goal[standing].reached(block.queries.logits(found[standing], block.rows[standing]))
-            standing = standing[~reached]
+            standing = standing[~block.reached(found[standing], standing)]
     return found
 
 
 def _looks_first(block: Block, ascent: Ascent) -> bool:
     """Whether the first gradient pass shows, in full precision and for good, which images reach the goal untouched."""
-    engine = block.queries.engine
-    return not (ascent.random_start or engine.random or engine.precision == "bfloat16")
+    queries = block.queries
+    return not (ascent.random_start or queries.random or queries.engine.precision == "bfloat16")
 
 
 def _objective(goal: Goal, loss: Loss) -> Objective:
@@ -209,15 +208,15 @@ class _Climber:
         self.found[self.places] = self._last()
 
     def _last(self) -> Tensor:
-        """Where the climb ended; where that is no success any more, the last point that was one."""
+        """Where the climb ended; where that is no success any more, the last point that was one.
+
+        Of a random network always where it ended: what one pass took for a success says little about a point.
+        """
         last = self.ball.returned(self.x)
-        if not self.held.any():
+        if self.block.queries.random or not self.held.any():
             return last
         rows = self.held.nonzero()[:, 0]
-        reached = self.block.goal[self.places[rows]].reached(
-            self.block.queries.logits(last[rows], self.block.rows[self.places[rows]])
-        )
-        lost = rows[~reached]
+        lost = rows[~self.block.reached(last[rows], self.places[rows])]
         if len(lost):
             self.x[lost] = self.best[lost]
             last[lost] = self.ball.returned(self.x[lost], lost)

@@ -72,7 +72,7 @@ class Square(Attack):
     norm: str = parameter("linf", "norm of the ball", choices=("l2", "linf"))
     queries: int = parameter(5000, "most versions of an image that the network is shown", low=1)
     share: float = parameter(0.8, "share of the image that the first squares cover", low=1e-4, high=1)
-    early_stop: bool = parameter(True, "images leave as soon as they fool the network")
+    early_stop: bool = parameter(True, "images leave as soon as they fool the network, if it is not random")
 
     @property
     def passes(self) -> int:
@@ -105,6 +105,7 @@ class _Hunt:
         self.x = self.ball.originals.clone(memory_format=torch.contiguous_format)
         self.best = torch.full_like(self.x[:, 0, 0, 0], -torch.inf)
         self.reached = torch.zeros_like(places, dtype=torch.bool)
+        self.leaves = attack.early_stop and not block.queries.random
         self.loss: Loss = cross_entropy if isinstance(block.goal, Targeted) else margin
         self.search = _Signs(self.x) if attack.norm == "linf" else _Bumps(self.x)
         self.numbers = self.x.flatten(1)[:, :0]
@@ -125,7 +126,7 @@ class _Hunt:
         reached, objective = goal.reached(logits), goal.objective(self.loss, logits)
         better = (objective > self.best) & (reached | ~self.reached)
         self.best, self.reached = torch.where(better, objective, self.best), self.reached | reached
-        left = attack.early_stop and bool(reached.any())
+        left = self.leaves and bool(reached.any())
         if left:
             found[self.places[reached]] = shown[reached]
         if not better.all():

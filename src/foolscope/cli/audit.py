@@ -162,7 +162,7 @@ def _print_plan(model: str, data: str, *, json: bool, **asked: Any) -> None:
 
 def print_tables(results: Results) -> None:
     """Accuracy against epsilon, one table a norm, and the warnings."""
-    from foolscope.report.words import gradient_notes
+    from foolscope.report.words import gradient_notes, weakest_told
     from foolscope.spec import format_value
 
     out = console.stdout()
@@ -191,8 +191,7 @@ def print_tables(results: Results) -> None:
     shares += [found.outcome.accuracy for found in results.unrestricted]
     widest = max((share.high - share.low for share in shares), default=0.0)
     if worst:
-        told = "every image under the attack of these, oblivious or adaptive, that is worst for it at up to this radius"
-        out.print(f"{_WORST}: {told}.", style="dim")
+        out.print(f"{_WORST}: {weakest_told(results)}, oblivious or adaptive, at up to this radius.", style="dim")
     for sentence in (*_strongest(results), *gradient_notes(results)):
         out.print(sentence, markup=False, soft_wrap=True)
     out.print(f"95 % intervals are at most {100 * widest:.1f} points wide; the report has each.", style="dim")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from torch import Tensor, fx, nn
 
 from foolscope.defenses.defense import Defense, Transform
@@ -10,7 +13,7 @@ from foolscope.defenses.jpeg import JPEG
 from foolscope.defenses.randomized import Noise, RandomJPEG, ResizePad
 from foolscope.defenses.squeezing import BitDepth, Gaussian, Median, NonLocalMeans, TotalVariation
 from foolscope.errors import InputError
-from foolscope.models.classifier import describe
+from foolscope.models.classifier import as_module, describe
 from foolscope.registry import Registry
 from foolscope.spec import parse_pipeline
 
@@ -35,22 +38,27 @@ def parse_defense(text: str) -> Defense:
     return Defense(*(DEFENSES[spec.name].from_spec(spec) for spec in parse_pipeline(text)))
 
 
-def defended(model: nn.Module, defense: str | Transform | nn.Module) -> Defended:
+def defended(model: nn.Module | Callable[[Tensor], Any], defense: str | Transform | nn.Module) -> Defended:
     """`model` behind `defense`: a spec, a transform, or any module from images to images of the same size in [0, 1].
 
-    The model is used as it is, not copied.  Raises `SpecError` and `ParameterError` for a spec that does not parse.
+    The model is used as it is, not copied.  Raises `SpecError` and `ParameterError` for a spec that does not parse,
+    `InputError` for what is no model or no defense.
     """
     if isinstance(defense, str):
         defense = parse_defense(defense)
-    return Defended(model, Defense(defense) if isinstance(defense, Transform) else defense)
+    if not isinstance(defense, Transform | nn.Module):
+        got = defense.__name__ + ", a class" if isinstance(defense, type) else type(defense).__name__
+        raise InputError(f"a defense is a spec, a transform or a torch.nn.Module, got {got}.")
+    return Defended(as_module(model), Defense(defense) if isinstance(defense, Transform) else defense)
 
 
 class Defended(nn.Module):
     """A classifier that sees its images through a defense.
 
     It has the classifier's `name`, `input_shape`, `num_classes`, `class_names`, `weights` and `trained_on`, and is
-    differentiable where the classifier is and the defense lets gradients pass.  `random` is the defense's own word, no
-    without one.  `forward` raises `InputError` for a defense that changes the images' size or leaves [0, 1].
+    differentiable where the classifier is and the defense lets gradients pass.  `random` is what the two say of
+    themselves, no where they say nothing.  `forward` raises `InputError` for a defense that changes the images' size or
+    type or leaves [0, 1].
     """
 
     def __init__(self, model: nn.Module, defense: nn.Module) -> None:
@@ -66,7 +74,7 @@ class Defended(nn.Module):
         self.weights = info.weights
         self.trained_on = info.trained_on
         self.differentiable = info.differentiable and getattr(defense, "gradient", None) != "none"
-        self.random = bool(getattr(defense, "random", False))
+        self.random = bool(getattr(defense, "random", False) or getattr(model, "random", False))
         self._defense_name = str(getattr(defense, "name", None) or type(defense).__name__)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -76,7 +84,10 @@ class Defended(nn.Module):
 
 @fx.wrap  # one node of a traced network: it looks at values, which tracing has none of
 def checked(after: Tensor, before: Tensor, name: str) -> Tensor:
-    """Return the defense's output.  Raises `InputError` where it has another shape or leaves [0, 1]."""
+    """Return the defense's output.  Raises `InputError` where it has another shape or type, or leaves [0, 1]."""
+    if not isinstance(after, Tensor) or after.dtype != before.dtype:
+        got = after.dtype if isinstance(after, Tensor) else type(after).__name__
+        raise InputError(f"the defense {name} must give a tensor of {before.dtype}, gave {got}.")
     if after.shape != before.shape:
         had, has = (" x ".join(map(str, images.shape)) for images in (before, after))
         raise InputError(f"the defense {name} turns images of shape {had} into {has}; it must keep their shape.")

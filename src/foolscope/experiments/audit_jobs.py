@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from foolscope.attacks import Attack, Square
+from foolscope.attacks.attack import LOOKS
 from foolscope.data import ImageSet
 from foolscope.defenses import parse_defense
 from foolscope.experiments.cells import PLAIN, AttackJob, Subject
@@ -61,9 +62,14 @@ class Meeting:
 
     @property
     def passes(self) -> int:
-        """Forward-and-backward passes that an image takes at most, with the look at the saved one."""
-        attack = self.job.attack
-        return 1 + attack.passes * (self.job.eot if attack.needs_gradients else 1)
+        """Forward-and-backward passes that an image takes at most, with the look at the saved one.
+
+        Where random numbers are drawn, the looks that say whether an image is finished come on top.
+        """
+        attack, looks = self.job.attack, 0
+        if self.job.source and parse_defense(self.job.source).random:
+            looks = (LOOKS - 1) * (attack.passes if attack.minimum_norm else 1)
+        return 1 + attack.passes * (self.job.eot if attack.needs_gradients else 1) + looks
 
     @property
     def label(self) -> str:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foolscope.attacks import Attack
+from foolscope.defenses import parse_defense
 from foolscope.experiments.cells import PLAIN
 from foolscope.experiments.examined import Examined
 from foolscope.experiments.explained import Explained
@@ -24,6 +25,9 @@ from foolscope.experiments.grid import UNRESTRICTED, norm_of, without_eps
 from foolscope.measure import Proportion, accuracy, per_class
 
 DISTANCES = ("l0", "l1", "l2", "linf", "ssim", "psnr")
+REPEAT_TOLERANCE = 1e-4
+"""Logits of the same images may differ by so much, relative to the largest, where nothing is random."""
+
 _ROUNDING = 1e-6
 """What a radius and a distance may be apart: both are rounded to float32."""
 
@@ -186,6 +190,13 @@ class Results:
         """Which untouched images a network classifies right: bool (N,)."""
         return torch.from_numpy(self.clean[f"prediction_{self.victims.index(victim)}"]) == self.labels
 
+    def is_random(self, victim: str) -> bool:
+        """Whether a network answers otherwise every time, by itself or because its defense draws random numbers."""
+        if victim and parse_defense(victim).random:
+            return True
+        differences = self.clean.get("repeat_difference")
+        return differences is not None and float(differences.max(initial=0)) > REPEAT_TOLERANCE
+
     def clean_accuracy(self, victim: str = PLAIN) -> Proportion:
         """Accuracy on untouched images; `victim` is '' for the plain network or a defense's spec."""
         return accuracy(self.clean_correct(victim))
@@ -259,6 +270,8 @@ class Results:
 
         All attacks up to the radius count, since a smaller ball lies in a larger one, and unrestricted ones on the
         images that they leave inside the ball; of a defense oblivious and adaptive ones: the number that it deserves.
+        Of a network that draws random numbers it is the one attack that leaves least: who asks it once more for every
+        attack sees more errors, and none of them is an attack's.
         """
         curves = []
         norms = dict.fromkeys(norm_of(record.attack) for record in self.records)
@@ -278,8 +291,9 @@ class Results:
     def _weakest_point(self, victim: str, norm: str, eps: float, records: list[Record]) -> WeakestPoint:
         here = [record for record in records if record.eps is None or record.eps <= eps]
         standing = torch.stack([self._correct_within(record, norm, eps) for record in here])
-        correct, before = standing.all(0), self.clean_correct(victim)
         least = int(standing.sum(1).argmin())
+        correct = standing[least] if self.is_random(victim) else standing.all(0)
+        before = self.clean_correct(victim)
         runs = {(record.attack, record.source): record.arrays for record in here}
         return WeakestPoint(
             eps=eps,

@@ -18,12 +18,13 @@ from foolscope.models.engine import ClassGradients, Engine, Gradients, Objective
 class Queries:
     """An engine that counts.  `forwards` and `backwards` are int64 (count,), one number an image.
 
-    `broken` (count,) marks the images that had a NaN or infinite gradient.  With a `budget` no image has more forward
+    `broken` (count,) marks the images that had a NaN or infinite gradient, `random` says whether the network draws
+    random numbers.  With a `budget` no image has more forward
     passes than that: what would be one more raises `BudgetError`.
     """
 
-    def __init__(self, engine: Engine, count: int, budget: int | None = None) -> None:
-        self.engine, self.budget = engine, budget
+    def __init__(self, engine: Engine, count: int, budget: int | None = None, *, random: bool = False) -> None:
+        self.engine, self.budget, self.random = engine, budget, random
         self.forwards = torch.zeros(count, dtype=torch.int64)
         self.backwards = torch.zeros(count, dtype=torch.int64)
         self.broken = torch.zeros(count, dtype=torch.bool)

@@ -116,8 +116,8 @@ class Engine:
 
     @property
     def random(self) -> bool:
-        """Whether the model says of itself that it draws random numbers, as one behind a randomized defense does."""
-        return bool(getattr(self.model, "random", False))
+        """Whether a part of the model says of itself that it draws random numbers, as a randomized defense does."""
+        return any(getattr(part, "random", False) is True for part in self.model.modules())
 
     def num_classes(self, images: Tensor) -> int:
         """K: what the model declares, else the width of its logits on the first image."""

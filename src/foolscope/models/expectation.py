@@ -40,10 +40,6 @@ class Expectation(Engine):
         super().__init__(model, precision=precision, device=device, chunk=chunk)
         self.draws = draws
 
-    @property
-    def random(self) -> bool:
-        return self.draws > 1 or super().random
-
     def gradients(self, images: Tensor, objective: Objective) -> Gradients:
         count = len(images)
         if count == 0:

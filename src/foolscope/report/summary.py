@@ -22,6 +22,7 @@ from foolscope.report.words import (
     listed,
     number,
     short_names,
+    weakest_told,
 )
 
 CHECKS = {
@@ -193,7 +194,7 @@ def _weakest_point(results: Results, radii: Radii, victim: str) -> WeakestPoint 
 
 def _glance(results: Results, radii: Radii) -> Html:
     """No attack, oblivious attack, adaptive attack, and the weakest of all, one row a network."""
-    told = "Weakest: every image under the attack that is worst for it; below it the one that does most alone."
+    told = f"Weakest: {weakest_told(results)}. Below it the attack that does most alone."
     names = short_names((*_attacks(results, radii), *(found.attack for found in results.unrestricted)))
     weakest = []
     for victim in results.victims:

@@ -22,6 +22,7 @@ from foolscope.report.words import (
     meeting,
     number,
     percent,
+    weakest_told,
 )
 
 MOST_CLASSES = 20
@@ -117,7 +118,7 @@ def accuracy_table(results: Results, radii: Radii) -> Html:
                 for curve in results.weakest
                 if curve.norm == radii.norm
             ]
-            groups.append(_group("Weakest: every image under the attack that is worst for it", 1 + len(values), rows))
+            groups.append(_group(f"Weakest: {weakest_told(results)}", 1 + len(values), rows))
         return groups
 
     symbol = NORM_SYMBOLS.get(radii.norm, radii.norm)

@@ -154,3 +154,11 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
 def short_chain(chain: Chain) -> str:
     """A chain with two decimals, `juno 0.40/0.90 | reyes 1.00/1.00`: each filter's strength and intensity."""
     return " | ".join(f"{item.name} {item.strength:.2f}/{item.intensity:.2f}" for item in chain.filters)
+
+
+def weakest_told(results: Results) -> str:
+    """What the weakest number is made of, without a full stop."""
+    told = "every image under the attack that is worst for it"
+    if any(results.is_random(victim) for victim in results.victims):
+        told += "; of a network that draws random numbers, all images under the one attack that leaves least"
+    return told
