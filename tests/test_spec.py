@@ -294,6 +294,11 @@ def test_parameters_are_values() -> None:
         brew.cups = 4  # type: ignore[misc]
     with pytest.raises(ParameterError):
         brew.replace(cups=0)
+    with pytest.raises(SpecError) as named:
+        Brew.from_spec("brew:cup=3")
+    with pytest.raises(SpecError) as replaced:
+        brew.replace(cup=3)
+    assert str(replaced.value) == str(named.value)
 
 
 @pytest.mark.parametrize(

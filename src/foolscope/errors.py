@@ -6,7 +6,7 @@
     ├── InputError         images, labels or logits that break the contract
     ├── MissingError       a file, package or network that is needed and not there
     ├── CorruptError       a file that is there and cannot be read
-    ├── StorageError       a result that cannot be written
+    ├── StorageError       a result or store that cannot be written or read
     └── BudgetError        more queries asked for than were allowed
 
 Each message is one line: what was wrong, what would be right, and where to look. The command line prints it and

@@ -153,13 +153,19 @@ class Parameters:
         values = {}
         for key, text in cls._options(spec):
             if key not in fields:
-                manual = cls.manual or f"{cls.listing} {cls.name}"
-                raise SpecError(f"{cls.name} has no parameter '{key}'.{nearest(key, fields)} '{manual}' lists all.")
+                raise cls._unknown(key)
             values[key] = parse_value(text, hints[key], f"{cls.name}: {key}")
         missing = [n for n, f in fields.items() if f.default is dataclasses.MISSING and n not in values]
         if missing:
             raise SpecError(f"{cls.name} needs {', '.join(missing)}: '{cls.name}:{missing[0]}=...'.")
         return cls(**values)
+
+    @classmethod
+    def _unknown(cls, key: str) -> SpecError:
+        """The one line for a parameter that there is not."""
+        manual = cls.manual or f"{cls.listing} {cls.name}"
+        near = nearest(key, (field.name for field in dataclasses.fields(cls)))
+        return SpecError(f"{cls.name} has no parameter '{key}'.{near} '{manual}' lists all.")
 
     @classmethod
     def _options(cls, spec: Spec) -> list[tuple[str, str]]:
@@ -183,7 +189,9 @@ class Parameters:
         return str(Spec(self.name, None if self.argument is None else str(getattr(self, self.argument)), options))
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with some parameters changed."""
+        """A copy with some parameters changed.  Raises `SpecError` for unknown ones, `ParameterError` out of range."""
+        for key in changes.keys() - {field.name for field in dataclasses.fields(self)}:
+            raise self._unknown(key)
         return dataclasses.replace(self, **changes)
 
 

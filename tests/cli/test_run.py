@@ -12,6 +12,7 @@ import pytest
 from foolscope.experiments.catalog import EXPERIMENTS
 from tests.cli.running import Program
 
+DIGITS = ("--data", "digits", "--limit", 4, "--set")
 ASKED = ("run", "jpeg-levels", "--data", "digits", "--limit", 3, "--set", "qualities=10,90", "--set", "shown=1")
 
 
@@ -38,7 +39,7 @@ def test_the_catalog_is_listed(program: Program) -> None:
 def test_one_experiment_is_shown(program: Program) -> None:
     outcome = program("experiments", "jpeg-epsilon")
     assert "seed: Fig. 11. Fig. 11 shows of MNIST that JPEG restores" in outcome.out
-    assert "differences: the attack is oblivious here as there" in outcome.out
+    assert "differences: The attack is oblivious here as there" in outcome.out
     assert "10,30,50,75,90" in outcome.out
     record = program("experiments", "jpeg-epsilon", "--json").json
     assert {setting["name"] for setting in record["settings"]} == {"eps", "qualities", "models"}
@@ -91,13 +92,36 @@ def test_a_report_is_drawn_again_from_the_store(program: Program, tmp_path: Path
         (("run", "jpeg-levels", "--data", "digits", "--set", "quality=3"), "Did you mean qualities?"),
         (("run", "jpeg-levels", "--data", "digits", "--set", "qualities"), "is not KEY=VALUE, as in eps=0.1,0.2."),
         (("run", "jpeg-epsilon", "--data", "digits", "--set", "eps=much"), "eps: 'much' is not a number or a fraction"),
+        (("run", "jpeg-carlini-wagner", *DIGITS, "attack=fgsm"), "fgsm has no parameter 'kappa'."),
+        (("run", "adaptive-jpeg", *DIGITS, "attack=cw"), "cw has no parameter 'eps'."),
+        (("run", "leaderboard", *DIGITS, "attacks=cw:steps=3"), "'foolscope attacks cw' lists all."),
+        (("run", "jpeg-epsilon", *DIGITS, "eps=0"), "eps must hold a radius above 0, got 0."),
+        (("run", "jpeg-accuracy", *DIGITS, "eps=0"), "eps must hold a radius above 0, got 0."),
+        (("run", "overfitting", *DIGITS, "eps=0"), "eps must hold a radius above 0, got 0."),
+        (("run", "adaptive-jpeg", *DIGITS, "eps=0,0"), "eps must hold a radius above 0, got 0,0."),
+        (("run", "jpeg-epsilon", *DIGITS, "qualities=0,50"), "jpeg: quality must be between 1 and 100, got 0."),
+        (("run", "jpeg-levels", *DIGITS, "qualities=101"), "jpeg: quality must be between 1 and 100, got 101."),
+        (("run", "transfer-function-jpeg", *DIGITS, "qualities=0"), "jpeg: quality must be between 1 and 100, got 0."),
+        (("run", "jpeg-epsilon", *DIGITS, "models=cifar-cnn:weights=cifar10"), "takes images of 3 x 32 x 32"),
         (("run", "jpeg-levels", "--data", "digit"), "unknown data set 'digit'. Did you mean digits?"),
         ((*ASKED, "--jobs", "many"), "--jobs: 'many' is neither a number of processes nor ray or ray:ADDRESS."),
         (("report", "nowhere"), "nowhere holds no run: 'foolscope run NAME --out nowhere' makes one."),
     ],
 )
-def test_what_cannot_be_asked_is_one_line(program: Program, arguments: tuple[object, ...], message: str) -> None:
+def test_what_cannot_be_asked_is_one_line(
+    program: Program, tmp_path: Path, arguments: tuple[object, ...], message: str
+) -> None:
     assert message in program.fails(*arguments)
+    assert not list((tmp_path / "home" / "store").glob("??/*")), "no cell is computed before"
+
+
+def test_a_store_of_a_newer_schema_is_refused_by_whatever_looks_at_it(program: Program, tmp_path: Path) -> None:
+    program(*ASKED, "--out", "here")
+    place = tmp_path / "home" / "store" / "store.json"
+    place.write_text('{"schema": 999}')
+    for command in ((*ASKED, "--dry-run"), ASKED, ("report", "here")):
+        assert "update foolscope or set FOOLSCOPE_HOME to another folder." in program.fails(*command)
+    assert json.loads(place.read_text()) == {"schema": 999}
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_the_work(program: Program, tmp_path: Path) -> None:

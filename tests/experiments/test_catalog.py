@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,17 @@ import torch
 from foolscope.data import load_data
 from foolscope.errors import InputError
 from foolscope.experiments.catalog import EXPERIMENTS
-from foolscope.experiments.catalog.first_error import _first, _spread
+from foolscope.experiments.catalog.common import file_names
+from foolscope.experiments.catalog.first_error import _against_seed, _first, _spread
 from foolscope.experiments.catalog.noise_spectrum import _WHITE
 from foolscope.experiments.experiment import networks
-from foolscope.experiments.findings import Pictures
+from foolscope.experiments.findings import Bars, Figure, Line, Pictures
 from foolscope.experiments.running import RunResult, run, run_planned
 from foolscope.experiments.store import Store
+from foolscope.report.explain_figures import FILE, png_file
+from foolscope.report.explain_panels import _line_styles
 from foolscope.report.gallery import write_run
+from foolscope.report.gallery_drawing import chart
 from foolscope.spec import describe_parameters
 
 SEARCH = {
@@ -127,6 +132,7 @@ def test_it_tells_what_the_seed_showed(name: str) -> None:
     assert kind.figure
     assert kind.summary
     assert data_of(name) in kind.on
+    assert not told["differences"][0].islower(), "a paragraph begins with a capital letter"
     assert all(parameter["help"] for parameter in describe_parameters(kind))
 
 
@@ -203,6 +209,63 @@ def test_the_first_error_is_the_first_change() -> None:
     answers = torch.tensor([[1, 1, 2, 1], [3, 3, 3, 3], [0, 1, 1, 0]])
     assert _first(answers).tolist() == [2, math.inf, 1]
     assert _spread(60, 30, 6) == [0, 10, 19, 29, 30, 60]
+
+
+def test_every_picture_of_the_first_error_has_its_radius_and_answer(tmp_path: Path) -> None:
+    asked = {"steps": "10", "models": "lenet|lenet:extra=4,weights=none"}
+    result = run("first-error", "digits", settings=asked, limit=4, store=Store(tmp_path), jobs=1)
+    names = [figure.name for figure in result.findings.figures]
+    assert names == [
+        "steps-lenet-fgsm", "steps-lenet-fgm", "steps-lenet-extra-4-weights-none-fgsm",
+        "steps-lenet-extra-4-weights-none-fgm", "first-errors",
+    ]  # fmt: skip
+    for figure, attack in zip(result.findings.figures, ("fgsm", "fgm"), strict=False):
+        assert isinstance(figure.content, Pictures)
+        ((title, _),) = figure.content.rows
+        assert title == attack
+        assert all(re.fullmatch(r"ε [0-9.]+: \d", column) for column in figure.content.columns)
+    assert [row.seed for row in result.findings.compared] == ["FGSM needs a smaller ε than FGM"] * 2
+
+
+@pytest.mark.parametrize(
+    ("fgsm", "fgm", "why"),
+    [
+        (0.2, 2.0, ""),
+        (0.2, math.inf, ""),
+        (0.2, 0.2, "On this image FGM errs at no larger a radius."),
+        (math.inf, 0.2, "On this image FGM errs at no larger a radius."),
+        (math.inf, 2.0, "The image errs too late to tell."),
+        (math.inf, math.inf, "The image errs too late to tell."),
+    ],
+)
+def test_the_first_error_is_compared_with_the_seed(fgsm: float, fgm: float, why: str) -> None:
+    row = _against_seed("lenet", {"fgsm": fgsm, "fgm": fgm}, {"fgsm": 0.3, "fgm": 6.0})
+    assert row.why == why
+    told = "fgsm 0.2 in linf" if math.isfinite(fgsm) else "fgsm none up to 0.3 in linf"
+    assert str(row.ours).startswith(told)
+
+
+def test_file_names_differ_where_specs_do() -> None:
+    specs = ["lenet", "lenet:extra=4", "file:a-b", "file:a/b", "lenet"]
+    assert list(file_names(specs).values()) == ["lenet", "lenet-extra-4", "file-a-b", "file-a-b-or-2"]
+
+
+def test_the_lines_of_a_chart_differ_and_so_do_its_marks(tmp_path: Path) -> None:
+    lines = tuple(Line(str(n), [0.0, 1.0], [float(n), 1.0]) for n in range(42))
+    styles = _line_styles(lines, FILE)
+    assert len(set(styles)) == 42
+    assert [color for color, _, _ in styles[:6]] == list(FILE.series)
+    groups = tuple((str(n), ((0.5, 0.4, 0.6),)) for n in range(9))
+    bars = Figure(name="bars", caption="", content=(Bars(title="", categories=("one",), groups=groups, y=""),))
+    assert len(png_file(chart(bars))) > 500
+
+
+def test_a_gain_within_the_intervals_is_none(store: Store) -> None:
+    """Of 2 images nothing can be said."""
+    asked = {"eps": "0.2", "qualities": "10"}
+    few = run("jpeg-epsilon", "digits", settings=asked, limit=2, store=store, jobs=1).findings
+    assert "there is no gain beyond the intervals" in few.told[0]
+    assert few.compared[0].why == "The 95 % intervals of the two overlap: these images show no gain."
 
 
 def test_white_noise_has_its_mean_frequency() -> None:

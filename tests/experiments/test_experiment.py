@@ -235,6 +235,31 @@ def test_the_rates_are_what_cells_took(tmp_path: Path) -> None:
     assert sums[3] == sum(file.stat().st_size for file in tmp_path.glob("??/*/*"))
 
 
+@pytest.mark.parametrize(
+    "sums",
+    [
+        "[1]", "[1, 2, 3, 4, 5]", "[0, 2, 3, 4]", "[1, 2, 0, 4]", "[1, 2, 1e-320, 4]", "[-1, 2, 3, 4]",
+        "[1, NaN, 3, 4]", "[1, Infinity, 3, 4]", f"[1, 2, 3, 1{'0' * 400}]", "null", "{}", '"1234"',
+        '["1", "2", "3", "4"]', "[[1], 2, 3, 4]",
+    ],
+)  # fmt: skip
+def test_damaged_rates_cost_an_estimate_and_no_run(tmp_path: Path, sums: str) -> None:
+    (tmp_path / "rates.json").write_text(f'{{"square  digits": {sums}, "other": [1.0, 2.0, 3, 4]}}')
+    store = Store(tmp_path)
+    estimate = plan(Asked(name="squares", data="digits", settings={}), store=store).estimate()
+    assert (estimate.seconds, estimate.size) == (None, None)
+    assert squares(store).computed == 3
+    rates = json.loads((tmp_path / "rates.json").read_text())
+    assert rates["other"] == [1.0, 2.0, 3, 4]
+    assert rates["square  digits"][0] == 6.0
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "[" * 100_000, "null"])
+def test_a_file_of_rates_that_is_none_costs_no_run(tmp_path: Path, content: str) -> None:
+    (tmp_path / "rates.json").write_text(content)
+    assert squares(Store(tmp_path)).computed == 3
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": "?"}', None])
 def test_a_store_says_its_schema(tmp_path: Path, content: str | None) -> None:
     if content is not None:
@@ -245,10 +270,18 @@ def test_a_store_says_its_schema(tmp_path: Path, content: str | None) -> None:
 
 def test_a_store_of_a_newer_schema_is_refused(tmp_path: Path) -> None:
     (tmp_path / "store.json").write_text(json.dumps({"schema": SCHEMA + 1}))
-    message = rf"kept by schema {SCHEMA + 1}, this version knows {SCHEMA}: update foolscope or name another store\."
+    message = (
+        rf"kept by schema {SCHEMA + 1}, this version knows {SCHEMA}: "
+        r"update foolscope or set FOOLSCOPE_HOME to another folder\."
+    )
     with pytest.raises(StorageError, match=message):
         squares(Store(tmp_path))
+    with pytest.raises(StorageError, match=message):
+        plan(Asked(name="squares", data="digits", settings={}), store=Store(tmp_path))
+    with pytest.raises(StorageError, match=message):
+        Store(tmp_path).open()
     assert COMPUTED == []
+    assert [path.name for path in tmp_path.iterdir()] == ["store.json"]
 
 
 def test_a_store_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from foolscope.registry import Registry
 
 CODE = {
     "predict": (1, "c720b535b5a19d15"),
-    "under-attack": (1, "ccce1339777e282b"),
+    "under-attack": (1, "6dffb3c924923d33"),
     "overview": (1, "bb3df4d59d31f0da"),
     "targeted": (1, "f67a6c12288cee33"),
     "attack-noise": (1, "6f46316ce8500b32"),

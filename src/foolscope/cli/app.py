@@ -61,7 +61,7 @@ for command in (*work, *listings, doctor):
 
 
 def _stopped() -> None:
-    print("stopped; audits and trainings go on from here when the command is repeated.", file=sys.stderr)
+    print("stopped; the same command goes on from here.", file=sys.stderr)
     sys.exit(_STOPPED)
 
 

@@ -300,11 +300,12 @@ class Experiment(Parameters):
 
     @classmethod
     def told(cls) -> dict[str, str]:
-        """The docstring's paragraphs: `what`, `seed`, `differences`."""
+        """The docstring's paragraphs, `what`, `seed` and `differences`, each beginning as a sentence does."""
         paragraphs = [" ".join(part.split()) for part in (inspect.getdoc(cls) or "").split("\n\n")]
         parts = {"what": paragraphs[0]}
         for key, begin in (("seed", "The seed:"), ("differences", "Differences:")):
-            parts[key] = next(p.removeprefix(begin).strip() for p in paragraphs if p.startswith(begin))
+            text = next(p.removeprefix(begin).strip() for p in paragraphs if p.startswith(begin))
+            parts[key] = text[:1].upper() + text[1:]
         return parts
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from foolscope.errors import FoolscopeError
 from foolscope.experiments.executors import Answer, Executor
@@ -23,6 +24,9 @@ _LOST_AT_MOST = 2
 """So many times a cell is begun again whose worker was lost."""
 
 _POLL = 0.5
+
+_MOST = 1e30
+"""No sum of passes, seconds, cells or bytes is larger; NaN is not smaller either."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,16 +47,19 @@ RunWatch = Callable[[RunProgress], None]
 
 
 class Rates:
-    """Seconds and bytes that cells of each kind have taken: sums over all that were computed, `rates.json`."""
+    """Seconds and bytes that cells of each kind have taken: sums over all that were computed, `rates.json`.
+
+    A file that is damaged costs an estimate and nothing else: what is no rate in it is left out.
+    """
 
     def __init__(self, root: Path) -> None:
         self.path = root / "rates.json"
         try:
-            self.sums: dict[str, list[float]] = {
-                k: [*map(float, v)] for k, v in json.loads(self.path.read_text()).items()
-            }
-        except (OSError, ValueError, AttributeError, TypeError):
-            self.sums = {}
+            found = json.loads(self.path.read_text())
+        except (OSError, ValueError, RecursionError):
+            found = None
+        entries = found.items() if isinstance(found, dict) else ()
+        self.sums: dict[str, list[float]] = {key: [*sums] for key, sums in entries if _is_rate(sums)}
 
     def add(self, work: Work, seconds: float, size: int) -> None:
         """Count a finished cell."""
@@ -74,6 +81,16 @@ class Rates:
     def save(self) -> None:
         """Keep the sums; another process's of the same time may be lost, which makes an estimate no worse."""
         write_json(self.path, self.sums)
+
+
+def _is_rate(sums: Any) -> bool:
+    """Whether it is passes, seconds, cells and bytes, and can be divided by passes and by cells."""
+    return (
+        isinstance(sums, list)
+        and [type(value) in (int, float) and 0 <= value < _MOST for value in sums] == [True] * 4
+        and sums[0] > 0
+        and sums[2] >= 1
+    )
 
 
 def _rate_key(work: Work) -> str:

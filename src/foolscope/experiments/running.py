@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from foolscope.errors import MissingError, ParameterError, SpecError, StorageError
 from foolscope.experiments.catalog import EXPERIMENTS
 from foolscope.experiments.executors import executor
@@ -22,6 +24,7 @@ from foolscope.experiments.provenance import machine, versions
 from foolscope.experiments.runner import Rates, Runner, RunWatch
 from foolscope.experiments.store import Store
 from foolscope.files import check_home, home
+from foolscope.models.classifier import check_shape
 from foolscope.randomness import check_seed
 from foolscope.spec import Spec, format_value
 
@@ -147,8 +150,10 @@ def plan(asked: Asked, *, store: Store | None = None, offline: bool = False) -> 
     """Find out what an experiment consists of.
 
     Raises `SpecError` and `ParameterError` for what is asked, `MissingError` where data or weights are not there,
-    `InputError` where data and networks do not fit.
+    `InputError` where data and networks do not fit, `StorageError` for a store of a newer schema.
     """
+    store = store or default_store()
+    store.check()
     check_seed(asked.seed)
     kind = EXPERIMENTS[asked.name]
     experiment = kind.from_spec(Spec(asked.name, None, tuple(asked.settings.items())))
@@ -159,9 +164,8 @@ def plan(asked: Asked, *, store: Store | None = None, offline: bool = False) -> 
     images = Images(data=asked.data, split=experiment.split, limit=limit, seed=asked.seed)
     sample = Sample(data=library.images(images), images=images, library=library)
     works = _needs_first(experiment.cells(sample))
-    return Planned(
-        asked=asked, experiment=experiment, sample=sample, works=works, library=library, store=store or default_store()
-    )
+    _check_networks(works, library)
+    return Planned(asked=asked, experiment=experiment, sample=sample, works=works, library=library, store=store)
 
 
 def run(
@@ -235,6 +239,14 @@ def read_asked(folder: Path) -> Asked:
 def described(kind: type[Experiment]) -> list[str]:
     """The settings of an experiment with their defaults, as `--set` takes them."""
     return [f"{field.name}={format_value(field.default)}" for field in dataclasses.fields(kind)]
+
+
+def _check_networks(works: Sequence[Work], library: Library) -> None:
+    """Raise `InputError` where a network declares that it takes other images than those of its cells."""
+    for model, images in dict.fromkeys((work.model, work.images.whole) for work in works):
+        if model is not None:
+            height, width, channels = library.images(images).pixels.shape[1:]
+            check_shape(library.model(model, images), torch.empty(0, channels, height, width))
 
 
 def _needs_first(works: Sequence[Work]) -> tuple[Work, ...]:

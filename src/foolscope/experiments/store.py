@@ -2,7 +2,7 @@
 
 A cell is one folder, `<root>/<first two digits>/<SHA-256 of the canonical JSON of its spec>/`, with `cell.json` (spec,
 info, the arrays' digest) and `arrays.npz`.  It is written in a part of the root (see `files`) and moved into place:
-present means done.  A cell whose content does not match its digest is set aside and computed again.
+present means done.  A cell whose content does not match its digest is set aside, and so is to be computed again.
 
 What failed leaves `<root>/failed/<cell>.json`, which stands in nobody's way: it tells what happened until the cell is
 done.  `<root>/store.json` says by which schema the store is written; a newer one is refused.
@@ -30,6 +30,9 @@ SCHEMA = 1
 """Raised when what a cell holds changes its meaning; cells of other schemas are never looked at."""
 
 _log = logging.getLogger("foolscope")
+
+_DAMAGE = (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
+"""What reading a cell raises whose content is not what was written."""
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -60,14 +63,21 @@ class Store:
         return self.root / key[:2] / key
 
     def __contains__(self, spec: Mapping[str, Any]) -> bool:
-        return (self.path(spec) / "cell.json").is_file()
+        folder = self.path(spec)
+        try:
+            return (folder / "cell.json").is_file()
+        except OSError as error:
+            raise _cannot_read(folder, error) from error
 
     def load(self, spec: Mapping[str, Any]) -> Cell | None:
-        """The finished cell, or None.  A damaged one is set aside beside the store and counts as not done."""
+        """The finished cell, or None.  A damaged one is set aside beside the store and counts as not done.
+
+        Raises `StorageError` where the disk does not let it be read, which says nothing about the cell.
+        """
         folder = self.path(spec)
-        if not folder.is_dir():
-            return None
         try:
+            if not folder.is_dir():
+                return None
             content = json.loads((folder / "cell.json").read_text())
             if cell_key(content["spec"]) != folder.name:
                 raise ValueError("it is another one's")
@@ -75,9 +85,11 @@ class Store:
                 raise ValueError("its digest does not match")
             with np.load(folder / "arrays.npz", allow_pickle=False) as file:
                 return Cell(content["spec"], {name: file[name] for name in file.files}, content["info"])
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except (FileNotFoundError, IsADirectoryError, *_DAMAGE) as error:
             self._set_aside(folder, error)
             return None
+        except OSError as error:
+            raise _cannot_read(folder, error) from error
 
     def save(self, spec: Mapping[str, Any], arrays: Arrays, info: Mapping[str, Any]) -> None:
         """Write a cell, whole or not at all.  Raises `StorageError`."""
@@ -96,21 +108,21 @@ class Store:
         except OSError as error:
             raise storage_error(folder, error) from error
 
-    def open(self) -> None:
-        """Write into the store by which schema it is kept.
-
-        Raises `StorageError` where that is newer than this version knows, or the store cannot be written.
-        """
-        place = self.root / "store.json"
-        try:
-            schema = json.loads(place.read_text())["schema"] if place.is_file() else None
-        except (OSError, ValueError, KeyError, TypeError):
-            schema = None
+    def check(self) -> None:
+        """Raise `StorageError` where the store is kept by a newer schema than this version knows; writes nothing."""
+        schema = self._schema()
         if isinstance(schema, int) and schema > SCHEMA:
-            advice = "update foolscope or name another store"
+            advice = "update foolscope or set FOOLSCOPE_HOME to another folder"
             raise StorageError(f"{self.root} is kept by schema {schema}, this version knows {SCHEMA}: {advice}.")
-        if schema != SCHEMA:
-            write_json(place, {"schema": SCHEMA})
+
+    def open(self) -> None:
+        """`check` the store, and write into it by which schema it is kept.
+
+        Raises `StorageError` as `check`, and where the store cannot be written.
+        """
+        self.check()
+        if self._schema() != SCHEMA:
+            write_json(self.root / "store.json", {"schema": SCHEMA})
 
     def save_failure(self, spec: Mapping[str, Any], message: str) -> None:
         """Keep why a cell could not be computed.  Raises `StorageError`."""
@@ -134,12 +146,19 @@ class Store:
         except OSError:
             return 0
 
+    def _schema(self) -> Any:
+        """What the store says that it is kept by; None where it says nothing that can be read."""
+        try:
+            return json.loads((self.root / "store.json").read_text())["schema"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return None
+
     def _failure(self, spec: Mapping[str, Any]) -> Path:
         return self.root / "failed" / f"{cell_key(spec)}.json"
 
     def _set_aside(self, folder: Path, error: Exception) -> None:
         place = self.root / "damaged" / f"{folder.name}-{uuid.uuid4().hex[:8]}"
-        _log.warning("damaged result %s (%s): set aside in %s and computed again", folder.name[:12], error, place)
+        _log.warning("damaged result %s (%s): set aside in %s", folder.name[:12], error, place)
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             folder.rename(place)
@@ -147,3 +166,8 @@ class Store:
             pass  # another process was first
         except OSError as failure:
             raise StorageError(f"cannot set the damaged result {folder} aside: {failure}.") from failure
+
+
+def _cannot_read(folder: Path, error: OSError) -> StorageError:
+    """The one line for a cell that the disk does not let be read, which says nothing about what it holds."""
+    return StorageError(f"cannot read {folder}: {error.strerror or error}; nothing was changed there.")

@@ -18,8 +18,12 @@ from foolscope.report.figures import TEXT
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_DASHES = ("solid", (0, (5, 2.5)), (0, (1.2, 1.8)), (0, (5, 2, 1.2, 2)), (0, (8, 2)), (0, (3, 1.5)))
-_MARKERS = ("o", "s", "^", "D", "v", "P")
+_DASHES = (
+    "solid", (0, (5, 2.5)), (0, (1.2, 1.8)), (0, (5, 2, 1.2, 2)), (0, (8, 2)), (0, (3, 1.5)),
+    (0, (4.5, 1.4, 1.2, 1.4, 1.2, 1.4)),
+)  # fmt: skip
+"""One more than there are colors, so that lines differ in the one where they share the other."""
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _DECADES = 1e-8
 _LINE_HEIGHT = 1.5 * TEXT
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -162,7 +166,10 @@ class Dots(Panel):
     def draw(self, canvas: Canvas, left: float, top: float, width: float) -> None:
         colors = canvas.colors
         y = _write_head(canvas, left, top, self.title, self.y)
-        styles = [(colors.series[n % len(colors.series)], "none", _MARKERS[n]) for n in range(len(self.groups))]
+        styles = [
+            (colors.series[n % len(colors.series)], "none", _MARKERS[n % len(_MARKERS)])
+            for n in range(len(self.groups))
+        ]
         for row in self._legend(width):
             _write_legend(canvas, left, y, [(self.groups[n][0], styles[n]) for n in row])
             y += _LINE_HEIGHT

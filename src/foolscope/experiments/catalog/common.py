@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foolscope.attacks import Untargeted, parse_attack
+from foolscope.defenses import parse_defense
+from foolscope.errors import ParameterError
 from foolscope.experiments.cells import PLAIN, to_the_end
 from foolscope.experiments.experiment import Arrays, Found, Images, Kind, Sample, Scene, Work, numbers
 from foolscope.experiments.findings import Chart, Compared, Line
@@ -126,8 +130,16 @@ def clean_accuracy(sample: Sample, found: Found, model: str, victims: Sequence[s
 
 
 def victims(qualities: str) -> list[str]:
-    """The plain network, then one behind JPEG of each quality, the best first."""
-    return [PLAIN, *(f"jpeg:quality={quality}" for quality in reversed(numbers(qualities, "qualities", int)))]
+    """The plain network, then one behind JPEG of each quality, the best first.  Raises as `jpeg_qualities`."""
+    return [PLAIN, *(f"jpeg:quality={quality}" for quality in reversed(jpeg_qualities(qualities)))]
+
+
+def jpeg_qualities(text: str) -> tuple[int, ...]:
+    """The qualities that a setting names, ascending.  Raises `SpecError`, and `ParameterError` out of range."""
+    qualities: tuple[int, ...] = numbers(text, "qualities", int)
+    for quality in qualities:
+        parse_defense(f"jpeg:quality={quality}")
+    return qualities
 
 
 def victim_name(victim: str) -> str:
@@ -136,11 +148,17 @@ def victim_name(victim: str) -> str:
 
 
 def radii(text: str, sample: Sample) -> tuple[float, ...]:
-    """The radii above 0 that a setting names; 'auto' are those usual for the images."""
+    """The radii above 0 that a setting names; 'auto' are those usual for the images.
+
+    Raises `SpecError`, and `ParameterError` where there is none.
+    """
     if text == "auto":
         _, height, width, channels = sample.data.pixels.shape
         return default_eps("linf", (channels, height, width))
-    return tuple(value for value in numbers(text, "eps") if value > 0)
+    above = tuple(value for value in numbers(text, "eps") if value > 0)
+    if not above:
+        raise ParameterError(f"eps must hold a radius above 0, got {text}.")
+    return above
 
 
 def accuracy_chart(title: str, lines: tuple[Line, ...], x: str = "radius ε in linf (images in [0, 1])") -> Chart:
@@ -184,6 +202,17 @@ def written(value: Any) -> NDArray[np.uint8]:
 def read(array: NDArray[np.uint8]) -> Any:
     """What `written` was given."""
     return json.loads(array.tobytes())
+
+
+def file_names(specs: Sequence[str]) -> dict[str, str]:
+    """For each spec a name for files, another one for every other spec: 'lenet-extra-4'."""
+    names: dict[str, str] = {}
+    for spec in specs:
+        name = re.sub(r"[^A-Za-z0-9.]+", "-", spec)[-60:].strip("-.")
+        candidates = (name if number == 1 else f"{name}-or-{number}" for number in itertools.count(1))
+        if spec not in names:
+            names[spec] = next(candidate for candidate in candidates if candidate not in names.values())
+    return names
 
 
 def label_names(sample: Sample) -> Sequence[str]:

@@ -10,14 +10,16 @@ import torch
 from torch import Tensor
 
 from foolscope.attacks.losses import cross_entropy
-from foolscope.experiments.catalog.common import label_names, told
+from foolscope.experiments.catalog.common import file_names, label_names, told
 from foolscope.experiments.experiment import Experiment, Found, Images, Kind, Sample, Scene, Work, networks, numbers
-from foolscope.experiments.findings import Chart, Figure, Findings, Line, Picture, Pictures, Table, Value
+from foolscope.experiments.findings import Chart, Compared, Figure, Findings, Line, Picture, Pictures, Table, Value
 from foolscope.measure import accuracy
 from foolscope.norms import NORMS
 from foolscope.spec import parameter
 
 _METHODS = {"fgsm": "linf", "fgm": "l2"}
+
+_SEED = "FGSM needs a smaller ε than FGM"
 
 
 def first_errors(scene: Scene) -> dict[str, Tensor]:
@@ -96,18 +98,25 @@ class FirstError(Experiment):
         figures, sentences, compared = [], [], []
         charts: list[Chart] = []
         rows: list[tuple[Value, ...]] = []
-        for model in networks(self.models, sample.data):
+        for model, file in file_names(networks(self.models, sample.data)).items():
             one = found[self._one(sample, model)]
             many = found.joined(self._many(sample, model))
-            pictures = []
+            radius_of: dict[str, float] = {}
             for method, largest in self._largest(sample).items():
                 answers = one[f"predictions_{method}"][0]
                 radii = torch.linspace(0, largest, self.steps + 1).tolist()
                 first = _first(torch.from_numpy(answers)[None])[0]
                 shown = _spread(self.steps, int(first) if math.isfinite(first) else self.steps, self.shown)
-                told_steps = "; ".join(f"{radii[s]:.3g}: {names[answers[s]]}" for s in shown)
                 row = tuple(Picture(one[f"images_{method}"][s]) for s in shown)
-                pictures.append((f"{method}, radius and answer: {told_steps}", row))
+                columns = tuple(f"ε {radii[s]:.3g}: {names[answers[s]]}" for s in shown)
+                figures.append(
+                    Figure(
+                        name=f"steps-{file}-{method}",
+                        caption=f"{model}, {method}: the first training image along its direction, each with radius in "
+                        f"{_METHODS[method]} and answer, up to the first error and the largest radius.",
+                        content=Pictures(columns=columns, rows=((method, row),)),
+                    )
+                )
                 predictions = torch.from_numpy(many[f"predictions_{method}"])
                 right = predictions[:, 0] == torch.from_numpy(many["label"])
                 steps = _first(predictions[right])
@@ -124,6 +133,7 @@ class FirstError(Experiment):
                 last = predictions[right][:, -1] == predictions[right][:, 0]
                 back = accuracy(last & steps.isfinite())
                 radius = radii[int(first)] if math.isfinite(first) else None
+                radius_of[method] = math.inf if radius is None else radius
                 rows.append((f"{model}, {method} ({norm})", radius, median, accuracy(steps.isfinite()), back))
                 where = f"at {radius:.3g}" if radius is not None else f"not up to {largest:.3g}"
                 sentences.append(
@@ -134,16 +144,7 @@ class FirstError(Experiment):
                         else "fewer than half of the images err."
                     )
                 )
-                compared.append(told(f"{model}, {method}: first error of the first image, {norm}", None, radius))
-            columns = tuple(f"step {n + 1}" for n in range(len(pictures[0][1])))
-            figures.append(
-                Figure(
-                    name=f"steps-{model.partition(':')[0]}",
-                    caption=f"{model}: the first training image along each direction, with radius and answer above "
-                    "each row, up to the first error and the largest radius.",
-                    content=Pictures(columns=columns, rows=tuple(pictures)),
-                )
-            )
+            compared.append(_against_seed(model, radius_of, self._largest(sample)))
         figures.append(
             Figure(
                 name="first-errors",
@@ -151,9 +152,26 @@ class FirstError(Experiment):
                 "right untouched.", content=tuple(charts),
             )
         )  # fmt: skip
-        columns = ("network, method", "first image", "median", "err at all", "right again at the end")
-        table = Table(name="first-errors", caption="Radius of the first error", columns=columns, rows=tuple(rows))
+        heads = ("network, method", "first image", "median", "err at all", "right again at the end")
+        table = Table(name="first-errors", caption="Radius of the first error", columns=heads, rows=tuple(rows))
         return Findings(told=tuple(sentences), figures=tuple(figures), tables=(table,), compared=tuple(compared))
+
+
+def _against_seed(model: str, radii: dict[str, float], largest: dict[str, float]) -> Compared:
+    """The row of 'seed, ours, why' of the first image's radii, infinite where it never errs."""
+    ours = ", ".join(
+        f"{method} {radii[method]:.3g} in {norm}"
+        if math.isfinite(radii[method])
+        else f"{method} none up to {largest[method]:.3g} in {norm}"
+        for method, norm in _METHODS.items()
+    )
+    if radii["fgsm"] < radii["fgm"] and radii["fgsm"] <= largest["fgm"]:
+        why = ""
+    elif radii["fgm"] <= min(radii["fgsm"], largest["fgsm"]):
+        why = "On this image FGM errs at no larger a radius."
+    else:
+        why = "The image errs too late to tell."
+    return told(f"{model}: first error of the first image", _SEED, ours, why)
 
 
 def _first(predictions: Tensor) -> Tensor:

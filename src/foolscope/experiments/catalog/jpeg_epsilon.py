@@ -72,12 +72,19 @@ class JpegEpsilon(Experiment):
             for name, points in curves.items():
                 rows += [(f"{model}, {victim_name(name)}, ε {format_value(eps)}", share) for eps, share in points]
             best, eps, plain, most = rescued(curves)
+            gained = most.low > plain.high
+            lifts = f"{victim_name(best)} lifts the accuracy from {percent(plain)} to {percent(most)}"
             sentences.append(
-                f"{model}: JPEG helps most at ε = {format_value(eps)}, where {victim_name(best)} lifts the accuracy "
-                f"from {percent(plain)} to {percent(most)}, against an attack that does not know of it."
+                f"{model}: JPEG helps most at ε = {format_value(eps)}, where {lifts}, against an attack that does not "
+                "know of it."
+                if gained
+                else f"{model}: where JPEG helps most, at ε = {format_value(eps)}, there is no gain beyond the "
+                f"intervals: {percent(plain)} without and {percent(most)} with {victim_name(best)}, against an attack "
+                "that does not know of it."
             )
             what = f"{model}: accuracy at ε = {format_value(eps)} without and with the best quality"
-            compared.append(told(what, "rises with JPEG", f"{percent(plain)}, {percent(most)}"))
+            why = "" if gained else "The 95 % intervals of the two overlap: these images show no gain."
+            compared.append(told(what, "rises with JPEG", f"{percent(plain)}, {percent(most)}", why))
         figure = Figure(
             name="accuracy",
             caption="Accuracy under FGSM against its radius, plain and behind JPEG of each quality. The attack looks "

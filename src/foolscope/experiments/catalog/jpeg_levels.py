@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from foolscope import jpeg
-from foolscope.experiments.catalog.common import told
-from foolscope.experiments.experiment import Experiment, Found, Kind, Sample, Scene, Work, numbers
+from foolscope.experiments.catalog.common import jpeg_qualities, told
+from foolscope.experiments.experiment import Experiment, Found, Kind, Sample, Scene, Work
 from foolscope.experiments.findings import Chart, Figure, Findings, Line, Picture, Pictures, Table
 from foolscope.jpeg.codec import encoded_size
 from foolscope.measure import Mean, mean_interval, psnr
@@ -56,14 +56,14 @@ class JpegLevels(Experiment):
         return [self._work(sample)]
 
     def _work(self, sample: Sample) -> Work:
-        qualities = list(numbers(self.qualities, "qualities", int))
+        qualities = list(jpeg_qualities(self.qualities))
         return Work(
             kind="jpeg-levels", images=sample.images, cost=float(len(sample.data) * len(qualities)),
             options={"qualities": qualities, "shown": self.shown},
         )  # fmt: skip
 
     def show(self, sample: Sample, found: Found) -> Findings:
-        arrays, qualities = found[self._work(sample)], numbers(self.qualities, "qualities", int)
+        arrays, qualities = found[self._work(sample)], jpeg_qualities(self.qualities)
         sizes = [mean_interval(torch.from_numpy(row)) for row in arrays["bytes"]]
         ratios = [_finite_mean(torch.from_numpy(row)) for row in arrays["psnr"]]
         shown = len(arrays["original"])

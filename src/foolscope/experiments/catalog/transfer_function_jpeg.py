@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from foolscope.experiments.catalog.common import told
+from foolscope.experiments.catalog.common import file_names, jpeg_qualities, told
 from foolscope.experiments.catalog.transfer_function import LOGITS, plane, radial, summary, transfer_work
-from foolscope.experiments.experiment import Arrays, Experiment, Found, Sample, Work, networks, numbers
+from foolscope.experiments.experiment import Arrays, Experiment, Found, Sample, Work, networks
 from foolscope.experiments.findings import Animation, Chart, Figure, Findings, Table, Value
 from foolscope.spec import parameter
 
@@ -46,7 +46,7 @@ class TransferFunctionJpeg(Experiment):
         ]
 
     def _defenses(self) -> list[str]:
-        return [f"jpeg:quality={quality}" for quality in numbers(self.qualities, "qualities", int)]
+        return [f"jpeg:quality={quality}" for quality in jpeg_qualities(self.qualities)]
 
     def _work(self, sample: Sample, model: str, defense: str) -> Work:
         return transfer_work(sample, model, LOGITS, self.resolution, defense)
@@ -54,8 +54,9 @@ class TransferFunctionJpeg(Experiment):
     def show(self, sample: Sample, found: Found) -> Findings:
         charts, animations, sentences, compared = [], [], [], []
         rows: list[tuple[Value, ...]] = []
-        qualities = numbers(self.qualities, "qualities", int)
-        for model in networks(self.models, sample.data):
+        qualities = jpeg_qualities(self.qualities)
+        models = networks(self.models, sample.data)
+        for model, file in file_names(models).items():
             plain = found[self._work(sample, model, "")]
             cells = [found[self._work(sample, model, defense)] for defense in self._defenses()]
             peak = max(float(cell["response"].max()) for cell in (plain, *cells))
@@ -68,13 +69,13 @@ class TransferFunctionJpeg(Experiment):
             ))  # fmt: skip
             frames = tuple(
                 Figure(
-                    name=f"frame-{model.partition(':')[0]}-{quality}", caption=f"quality {quality}",
+                    name=f"frame-{file}-{quality}", caption=f"quality {quality}",
                     content=(plane(f"{model}, quality {quality}", cell, (0.0, peak)),),
                 )
                 for quality, cell in zip(qualities, cells, strict=True)
             )  # fmt: skip
             animations.append(Animation(
-                name=f"quality-{model.partition(':')[0]}", frames=frames,
+                name=f"quality-{file}", frames=frames,
                 caption=f"{model}: the response of the logits over the plane of frequencies, from quality "
                 f"{qualities[0]} to {qualities[-1]}.",
             ))  # fmt: skip
