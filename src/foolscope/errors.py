@@ -45,7 +45,7 @@ class CorruptError(FoolscopeError):
 
 
 class StorageError(FoolscopeError):
-    """A result that cannot be written."""
+    """A result that cannot be written, or a store that cannot be read."""
 
 
 class BudgetError(FoolscopeError):
