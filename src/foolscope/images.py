@@ -31,7 +31,7 @@ def check_images(images: Tensor, what: str = "images") -> Tensor:
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise InputError(f"{what} must have shape (N, C, H, W) with C 1 or 3, got {tuple(images.shape)}.")
     if 0 in images.shape[2:]:
-        raise InputError(f"{what} must have pixels, got {tuple(images.shape)}.")
+        raise InputError(f"{what} must have pixels, got {images.shape[2]} x {images.shape[3]}.")
     if images.dtype != torch.float32:
         raise InputError(f"{what} must be float32 in [0, 1], got {images.dtype}.")
     if images.numel():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ FIGURE_19 = [
 
 
 def planned(name: str, data: str = "digits", **settings: str) -> Planned:
-    return plan(Asked(name=name, data=data, settings=settings, limit=4), store=Store.__new__(Store))
+    return plan(Asked(name=name, data=data, settings=settings, limit=4), store=Store(Path("nowhere")))
 
 
 def test_the_layers_are_those_of_figure_19() -> None:

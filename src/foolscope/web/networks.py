@@ -8,6 +8,7 @@ it.  A network loads when it is first used; the one that was not used longest le
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import threading
 import time
@@ -270,7 +271,9 @@ def _mebibytes(detail: str) -> float:
 def _downloaded() -> int:
     """Bytes of the weights that are being downloaded: what lies in unfinished parts (see `files`)."""
     folder = home() / "weights" / "torchvision"
-    return sum(_size(path) for part in folder.glob(".part-*") for path in part.rglob("*"))
+    # A part may go at any moment: os.walk then finds nothing, where Path.rglob raises.
+    walked = (found for part in folder.glob(".part-*") for found in os.walk(part))
+    return sum(_size(Path(where) / name) for where, _, names in walked for name in names)
 
 
 def _size(path: Path) -> int:
