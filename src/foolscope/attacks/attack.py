@@ -21,7 +21,7 @@ from foolscope.attacks.losses import check_classes
 from foolscope.errors import GradientWarning, InputError
 from foolscope.images import check_images, quantize
 from foolscope.models.counting import Queries
-from foolscope.models.engine import Engine, Precision, chunk_size
+from foolscope.models.engine import Engine, Precision, answers_differ, chunk_size
 from foolscope.norms import NORMS, l0
 from foolscope.randomness import Streams, draw_seed, generator, seeded
 from foolscope.spec import Parameters
@@ -30,9 +30,6 @@ LARGEST_EPS = 1e6
 """More than any image is wide in any norm; far larger numbers would overflow when they are squared."""
 
 _CHUNKS_PER_BLOCK = 8
-
-_SAME = 1e-4
-"""Logits are alike that differ by less, relative to the largest."""
 
 LOOKS = 16
 """Draws of a network that draws random numbers which all have to reach the goal before an image counts as finished."""
@@ -212,10 +209,11 @@ class Attack(Parameters):
         """The perturbed images of a block, in [0, 1]; marks in `block.already` those that reach the goal untouched."""
 
 
-def _answers_differ(engine: Engine, images: Tensor) -> bool:
-    """Whether a network of which nobody says so draws random numbers."""
-    first, second = engine.logits(images), engine.logits(images)
-    return float((first - second).abs().max()) > _SAME * float(first.abs().max())
+def _is_random(engine: Engine, images: Tensor) -> bool:
+    """Whether the network draws random numbers; an `Expectation` of one that does not say so is asked twice."""
+    if engine.random or engine.draws == 1 or not len(images):
+        return engine.random
+    return answers_differ(engine.logits(images[:1]), engine.logits(images[:1]))
 
 
 class _Run:
@@ -236,7 +234,7 @@ class _Run:
         classes = engine.num_classes(images) if len(images) else 2
         check_classes(classes, attack.name, engine.info.name)
         self.goal = check_goal(goal).checked(len(images), classes).to(images)
-        is_random = engine.random or (engine.draws > 1 and len(images) > 0 and _answers_differ(engine, images[:1]))
+        is_random = _is_random(engine, images)
         budget = attack.budget if attack.budget is None or not is_random else attack.budget + LOOKS - 1
         self.queries = Queries(engine, len(images), budget, random=is_random)
         self.trace: list[Progress] = []

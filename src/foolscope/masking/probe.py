@@ -9,16 +9,13 @@ from torch import Tensor
 
 from foolscope.attacks import Attack, Untargeted, Watch
 from foolscope.attacks.losses import check_classes, margin
-from foolscope.models.engine import Engine, Precision
+from foolscope.models.engine import Engine, Precision, answers_differ
 from foolscope.models.expectation import Expectation
 from foolscope.norms import NORMS, expand, linf
 from foolscope.randomness import Streams, generator, seeded
 
 _VOTES = 25
 """Answers of a network that draws random numbers, of which the majority is its prediction."""
-
-_SAME = 1e-4
-"""Logits are alike that differ by less, relative to the largest: folding and other chunks change the last digits."""
 
 _RANDOM_POINTS = 100
 
@@ -35,8 +32,7 @@ class Probe:
         with seeded(self.seed, self.engine.device):
             first, second = engine.logits(images), engine.logits(images)
         check_classes(first.shape[1], "masking.examine", engine.info.name)
-        scale = float(first.abs().max()) or 1.0
-        self.random = float((first - second).abs().max()) > _SAME * scale
+        self.random = answers_differ(first, second)
         right = ~self.wrong(images, labels)
         self.images, self.labels = images[right], labels[right]
         self.stands = torch.ones_like(self.labels, dtype=torch.bool)

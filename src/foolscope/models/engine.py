@@ -36,6 +36,9 @@ Objective = Callable[[Tensor, Tensor], Tensor]
 
 _CHUNK_PIXELS = 128 * 32 * 32
 _SMALLEST_CHUNK, _LARGEST_CHUNK = 8, 128
+_SAME = 1e-4
+"""Logits are alike that differ by less, relative to the largest: folding and other chunks change the last digits."""
+
 _FOLD_TOLERANCE = 1e-4
 _SMALLEST_GRADIENT = 1e-10
 _TRACING = threading.Lock()
@@ -361,6 +364,12 @@ def _folded(traced: fx.GraphModule) -> nn.Module | None:
             count += 1
     traced.recompile()
     return traced.requires_grad_(False).eval() if count else None
+
+
+def answers_differ(first: Tensor, second: Tensor) -> bool:
+    """Whether logits (N, K) that a network gave twice for the same images differ by more than rounding."""
+    scale = float(first.abs().max()) or 1.0
+    return float((first - second).abs().max()) > _SAME * scale
 
 
 def _agree(network: nn.Module, folded: nn.Module, probe: Tensor) -> bool:
