@@ -75,10 +75,45 @@ def table(*columns: str, title: str | None = None) -> Table:
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """A progress display on stderr: a bar with the time left on a terminal, nothing moving elsewhere."""
-    with bar() as shown:
+    """A progress display on stderr: a bar with the time left on a terminal, a line every half minute elsewhere."""
+    with bar() as shown, lines(shown):
         yield shown
 
+
+@contextmanager
+def lines(shown: Progress) -> Iterator[None]:
+    """The lines of `progress`; none on a terminal."""
+    if shown.console.is_terminal:
+        yield
+        return
+    ended = threading.Event()
+    teller = threading.Thread(target=_tell, args=(shown, ended), daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        teller.join()
+
+
+def _tell(shown: Progress, ended: threading.Event) -> None:
+    """Say now and then, as a line each, what the bars would show."""
+    while not ended.wait(_TOLD_EVERY):
+        for task in shown.tasks:
+            say(progress_line(task.description, task.percentage, task.elapsed or 0.0, task.time_remaining))
+
+
+def progress_line(what: str, percent: float, elapsed: float, left: float | None) -> str:
+    """'training lenet (3 of 40): 12 %, 90 s, about 640 s left'."""
+    rest = "" if left is None else f", about {left:.0f} s left"
+    return f"{what}: {percent:.0f} %, {elapsed:.0f} s{rest}"
+
+
+_TOLD_EVERY = 30.0
+"""Seconds between two lines of progress where there is no terminal."""
+
+_SPEED_PERIOD = 600.0
+"""Seconds over which the speed is averaged that the time left comes from; some steps take minutes."""
 
 _interrupted = threading.Event()
 
@@ -121,7 +156,9 @@ def bar() -> Progress:
         TimeRemainingColumn(),
     )
     console = stderr()
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    return Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal, speed_estimate_period=_SPEED_PERIOD
+    )
 
 
 def log_to_stderr() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -126,7 +126,7 @@ def evolve(
 
 @contextmanager
 def _display() -> Iterator[Callable[[EvolveProgress], None]]:
-    """A progress bar with the front below it, on a terminal; nothing elsewhere."""
+    """A progress bar with the front below it, on a terminal; lines elsewhere."""
     from rich.console import Group
     from rich.live import Live
 
@@ -139,7 +139,7 @@ def _display() -> Iterator[Callable[[EvolveProgress], None]]:
         shown.update(task, description=progress.label, completed=progress.done, total=progress.total)
         live.update(Group(shown, _front_table(progress.front)))
 
-    with live if shown.console.is_terminal else nullcontext():
+    with live if shown.console.is_terminal else console.lines(shown):
         yield watch
 
 
