@@ -95,6 +95,8 @@ def test_a_report_is_drawn_again_from_the_store(program: Program, tmp_path: Path
         (("run", "jpeg-carlini-wagner", *DIGITS, "attack=fgsm"), "fgsm has no parameter 'kappa'."),
         (("run", "adaptive-jpeg", *DIGITS, "attack=cw"), "cw has no parameter 'eps'."),
         (("run", "leaderboard", *DIGITS, "attacks=cw:steps=3"), "'foolscope attacks cw' lists all."),
+        (("run", "leaderboard", *DIGITS, "eps=0"), "eps must hold a radius above 0, got 0."),
+        (("run", "large-images", "--data", "digits"), "large-images is about images of 64 x 64 pixels and more"),
         (("run", "jpeg-epsilon", *DIGITS, "eps=0"), "eps must hold a radius above 0, got 0."),
         (("run", "jpeg-accuracy", *DIGITS, "eps=0"), "eps must hold a radius above 0, got 0."),
         (("run", "overfitting", *DIGITS, "eps=0"), "eps must hold a radius above 0, got 0."),
@@ -119,7 +121,8 @@ def test_a_store_of_a_newer_schema_is_refused_by_whatever_looks_at_it(program: P
     program(*ASKED, "--out", "here")
     place = tmp_path / "home" / "store" / "store.json"
     place.write_text('{"schema": 999}')
-    for command in ((*ASKED, "--dry-run"), ASKED, ("report", "here")):
+    audit = ("audit", "lenet", "--data", "digits", "--attacks", "fgsm", "--eps", 0.1, "--limit", 8)
+    for command in ((*ASKED, "--dry-run"), ASKED, ("report", "here"), audit, (*audit, "--dry-run")):
         assert "update foolscope or set FOOLSCOPE_HOME to another folder." in program.fails(*command)
     assert json.loads(place.read_text()) == {"schema": 999}
 

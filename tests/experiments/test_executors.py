@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -147,7 +148,7 @@ def test_a_cell_that_loses_every_worker_fails(tmp_path: Path, monkeypatch: pytes
         run_planned(plan(ASKED, store=Store(tmp_path)))
 
 
-def test_the_executor_follows_cells_and_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_executor_follows_work_and_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
 
     class Made(Serial):
@@ -156,10 +157,13 @@ def test_the_executor_follows_cells_and_cores(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(executors, "Processes", Made)
     monkeypatch.setattr(executors, "cores", lambda: 4)
-    library = Library()
-    for jobs, cells, workers in ((None, 3, 1), (None, 40, 2), (None, 1000, 4), (1, 1000, 1), ("3", 1, 3)):
+    light, heavy = WORK, replace(WORK, cost=1e8 / (28 * 28))
+    for jobs, works, workers in (
+        (None, [light] * 1000, 1), (None, [heavy] * 2, 2), (None, [replace(heavy, cost=1e9)], 1),
+        (None, [replace(heavy, cost=1e9)] * 3, 3), (None, [heavy] * 1000, 4), (1, [heavy] * 9, 1), ("3", [light], 3),
+    ):  # fmt: skip
         made.clear()
-        executor(jobs, cells, library)
+        executor(jobs, works, Library())
         assert (made or [1]) == [workers]
 
 
@@ -173,14 +177,14 @@ def test_the_executor_follows_cells_and_cores(monkeypatch: pytest.MonkeyPatch) -
 )
 def test_jobs_that_cannot_be(jobs: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error) as raised:
-        executor(jobs, 10, Library())
+        executor(jobs, [WORK], Library())
     assert str(raised.value) == message
 
 
 def test_ray_is_asked_for_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingError) as raised:
-        executor("ray", 10, Library())
+        executor("ray", [WORK], Library())
     assert str(raised.value) == "--jobs ray needs Ray: pip install 'foolscope[ray]'."
 
 
@@ -190,7 +194,7 @@ def test_a_cluster_that_is_not_there_is_told_at_once(monkeypatch: pytest.MonkeyP
         address = f"127.0.0.1:{server.getsockname()[1]}"
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False))
     with pytest.raises(MissingError) as raised:
-        executor(f"ray:{address}", 10, Library())
+        executor(f"ray:{address}", [WORK], Library())
     assert re.fullmatch(
         rf"no Ray cluster answers at '{address}' \(.+\): 'ray start --head' starts one\.", str(raised.value)
     )

@@ -31,7 +31,7 @@ from foolscope.experiments.experiment import (
 )
 from foolscope.experiments.findings import Findings
 from foolscope.experiments.lease import Leases
-from foolscope.experiments.runner import RunProgress
+from foolscope.experiments.runner import Rates, RunProgress
 from foolscope.experiments.running import Asked, parse_settings, plan, read_asked, run, run_planned, shown
 from foolscope.experiments.store import SCHEMA, Store, cell_key
 from foolscope.registry import Registry
@@ -225,6 +225,32 @@ def test_a_dry_run_estimates_from_what_was_done(tmp_path: Path) -> None:
     assert (estimate.cells, estimate.done, estimate.seconds, estimate.size) == (2, 1, 10.0, 500)
 
 
+def test_a_network_that_was_never_met_counts_as_the_others_do(tmp_path: Path) -> None:
+    sums = {
+        "square lenet digits": [2.0, 2.0, 1, 100],
+        "square resnet20 digits": [2.0, 6.0, 1, 300],
+        "square  mnist": [],
+    }
+    (tmp_path / "rates.json").write_text(json.dumps(sums))
+    works = [Work(kind="square", images=IMAGES, model=model, cost=3.0) for model in ("lenet", "cifar-cnn")]
+    assert [Rates(tmp_path).of([work]) for work in works] == [(3.0, 100), (6.0, 200)]
+    assert Rates(tmp_path).of([Work(kind="square", images=Images(data="mnist"))]) == (None, None)
+
+
+def test_rates_outlive_a_run_that_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("foolscope.experiments.runner._RATES_SECONDS", 0.0)
+    seen = []
+
+    def watch(progress: RunProgress) -> None:
+        seen.append(json.loads((tmp_path / "rates.json").read_text()) if progress.done else {})
+        if progress.done == 2:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        squares(Store(tmp_path), watch=watch)
+    assert [sums["square  digits"][2] for sums in seen if sums] == [1, 1, 2]
+
+
 def test_the_rates_are_what_cells_took(tmp_path: Path) -> None:
     squares(Store(tmp_path))
     ((key, sums),) = json.loads((tmp_path / "rates.json").read_text()).items()
@@ -261,11 +287,13 @@ def test_a_file_of_rates_that_is_none_costs_no_run(tmp_path: Path, content: str)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": "?"}', None])
-def test_a_store_says_its_schema(tmp_path: Path, content: str | None) -> None:
+def test_a_store_says_its_schema(tmp_path: Path, content: str | None, caplog: pytest.LogCaptureFixture) -> None:
     if content is not None:
         (tmp_path / "store.json").write_text(content)
-    Store(tmp_path).open()
+    with caplog.at_level(logging.WARNING, "foolscope"):
+        Store(tmp_path).open()
     assert json.loads((tmp_path / "store.json").read_text()) == {"schema": SCHEMA}
+    assert ("store.json says no schema: it is written anew" in caplog.text) == (content is not None)
 
 
 def test_a_store_of_a_newer_schema_is_refused(tmp_path: Path) -> None:

@@ -74,6 +74,7 @@ class Runner:
         self.passes = 0.0
 
     def run(self) -> Found:
+        self.store.check()
         clean = []
         for rows in self.blocks:
             block = self.audit.data.rows(rows)
@@ -232,6 +233,7 @@ class Step:
 
 def steps(audit: Audit, store: Store) -> list[Step]:
     """What the audit is going to do besides clean accuracy, examinations and explanations; nothing is computed."""
+    store.check()
     blocks = [audit.data.rows(rows) for rows in block_rows(audit.data)]
     groups: dict[tuple[str, tuple[str, ...], str], list[Meeting]] = {}
     for meeting in audit.meetings():

@@ -81,16 +81,18 @@ def evolve(
     )
     chosen = _settings({"objective": usual_objective(detector), **settings})
     parts, witnesses = prepared(asked, device, offline)
+    place = store or Store(home() / "store")
+    place.check()
     search = _searched(chosen, witnesses[: len(models)], parts.searched, seed, folder, watch)
     front = search.front().candidates
-    judge = HeldOut(parts.held_out, witnesses, store or Store(home() / "store"), chosen.distances)
+    judge = HeldOut(parts.held_out, witnesses, place, chosen.distances)
     found: list[Found] = []
     judged: list[tuple[Chain, Candidate | None]] = [(one.chain, one) for one in front]
     judged += [(chain, None) for chain in _published(parts.held_out)]
-    for place, (chain, candidate) in enumerate(judged):
+    for done, (chain, candidate) in enumerate(judged):
         if watch:
-            label = f"judging chain {place + 1} of {len(judged)} on held-out images"
-            watch(EvolveProgress(label=label, done=place, total=len(judged), front=front))
+            label = f"judging chain {done + 1} of {len(judged)} on held-out images"
+            watch(EvolveProgress(label=label, done=done, total=len(judged), front=front))
         found.append(judge.found(chain, candidate))
     sheet = parts.held_out.rows(slice(0, SHOWN))
     return Evolved(

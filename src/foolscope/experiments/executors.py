@@ -8,6 +8,7 @@ it had in hand, and a Ray cluster needs no common folder.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -22,6 +23,8 @@ from typing import Any, Self
 
 from foolscope.errors import Cancelled, FoolscopeError, MissingError, ParameterError, SpecError
 from foolscope.experiments.experiment import Arrays, Library, Work, compute
+
+_log = logging.getLogger("foolscope")
 
 LOST = "its worker was lost"
 """Why a cell has no result where neither it nor its process said anything."""
@@ -190,6 +193,7 @@ class Ray(Executor):
 
     def _connect(self, address: str) -> None:
         where = {"address": address} if address else {"include_dashboard": False}
+        _log.info("%s", f"looking for the Ray cluster at {address}" if address else "starting Ray on this machine")
         try:
             _knock(address)  # Ray itself would try for minutes
             self._ray.init(log_to_driver=False, configure_logging=False, **where)
@@ -247,8 +251,8 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def executor(jobs: str | int | None, cells: int, library: Library) -> Executor:
-    """The executor that `--jobs` names: a number of processes, `ray` or `ray:ADDRESS`; None: by the cells and cores.
+def executor(jobs: str | int | None, works: Sequence[Work], library: Library) -> Executor:
+    """The executor that `--jobs` names: a number of processes, `ray` or `ray:ADDRESS`; None: by the work and the cores.
 
     Raises `SpecError` and `ParameterError` for what it cannot be, `MissingError` where Ray or its cluster is not there.
     """
@@ -256,7 +260,8 @@ def executor(jobs: str | int | None, cells: int, library: Library) -> Executor:
     if text == "ray" or text.startswith("ray:"):
         return Ray(text.removeprefix("ray").removeprefix(":"), library)
     if not text:
-        count = min(cores(), cells // _WORTHWHILE)
+        values = sum(work.cost * library.images(work.images).pixels[0].size for work in works)
+        count = min(cores(), len(works), int(values // _WORTHWHILE))
     else:
         try:
             count = int(text)
@@ -267,5 +272,8 @@ def executor(jobs: str | int | None, cells: int, library: Library) -> Executor:
     return Processes(count, library.offline) if count > 1 else Serial(library)
 
 
-_WORTHWHILE = 16
-"""Cells a process from which on starting it is worth the seconds that it takes."""
+_WORTHWHILE = 1e8
+"""Values of images that pass through networks from which on a process is worth the seconds that starting it takes.
+
+LeNet, the fastest of them, takes about 5 s for so many on one core.
+"""

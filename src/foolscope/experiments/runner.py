@@ -25,6 +25,9 @@ _LOST_AT_MOST = 2
 
 _POLL = 0.5
 
+_RATES_SECONDS = 10.0
+"""What a kill takes of the rates at most."""
+
 _MOST = 1e30
 """No sum of passes, seconds, cells or bytes is larger; NaN is not smaller either."""
 
@@ -68,15 +71,24 @@ class Rates:
             sums[place] += value
 
     def of(self, works: Sequence[Work]) -> tuple[float | None, int | None]:
-        """Seconds of one worker and bytes of these cells; None where a kind was never done."""
+        """Seconds of one worker and bytes of these cells; None where a kind was never done on the data.
+
+        A network that the kind has not met counts as the average of those that it has.
+        """
         seconds, size = 0.0, 0.0
         for work in works:
-            sums = self.sums.get(_rate_key(work))
+            sums = self._sums(work)
             if sums is None:
                 return None, None
             seconds += work.cost * sums[1] / sums[0]
             size += sums[3] / sums[2]
         return seconds, round(size)
+
+    def _sums(self, work: Work) -> list[float] | None:
+        if exact := self.sums.get(_rate_key(work)):
+            return exact
+        like = [sums for key, sums in self.sums.items() if _is_of(key, work)]
+        return [sum(column) for column in zip(*like, strict=True)] or None
 
     def save(self) -> None:
         """Keep the sums; another process's of the same time may be lost, which makes an estimate no worse."""
@@ -95,6 +107,11 @@ def _is_rate(sums: Any) -> bool:
 
 def _rate_key(work: Work) -> str:
     return f"{work.kind} {work.model or ''} {work.images.data}".strip()
+
+
+def _is_of(key: str, work: Work) -> bool:
+    """Whether a rate is one of the work's kind and data, with whatever network."""
+    return key.startswith(f"{work.kind} ") and key.endswith(f" {work.images.data}")
 
 
 class Runner:
@@ -118,29 +135,34 @@ class Runner:
         self.begun, self.computed, self.computed_passes = time.perf_counter(), 0, 0.0
         self.failed: dict[Work, str] = {}
         self.lost: dict[Work, int] = {}
-        self.rates = Rates(self.store.root)
+        self.rates, self.rates_saved = Rates(self.store.root), self.begun
         self.arrays: dict[Work, Arrays] = {}
 
     def run(self) -> int:
         """Compute all, and return how many that were.  Raises `FoolscopeError` that names the first that failed."""
         with Leases(self.store.root) as leases:
             self._tell("starting")
-            while self.waiting or self.running:
-                while len(self.running) < self.executor.workers and self._start_one(leases):
-                    pass
-                if self.running:
-                    for answer in self.executor.collect(_POLL if self.waiting else None):
-                        self._finish(answer, leases)
-                elif self.waiting:  # others compute what is left, or what it needs
-                    time.sleep(_POLL)
-        if self.computed:
-            self.rates.save()
+            try:
+                self._work_through(leases)
+            finally:
+                if self.computed:
+                    self.rates.save()
         if self.failed:
             work, message = next(iter(self.failed.items()))
             count = f"{len(self.failed)} of {self.cells} cells failed"
             advice = "The same command tries them again"
             raise FoolscopeError(f"{count}, first one of kind {work.kind}: {message.rstrip('.')}. {advice}.")
         return self.computed
+
+    def _work_through(self, leases: Leases) -> None:
+        while self.waiting or self.running:
+            while len(self.running) < self.executor.workers and self._start_one(leases):
+                pass
+            if self.running:
+                for answer in self.executor.collect(_POLL if self.waiting else None):
+                    self._finish(answer, leases)
+            elif self.waiting:  # others compute what is left, or what it needs
+                time.sleep(_POLL)
 
     def _start_one(self, leases: Leases) -> bool:
         """Begin the first cell that can be begun; False where there is none."""
@@ -170,6 +192,9 @@ class Runner:
                 self.store.save(spec, answer.arrays, {"seconds": answer.seconds})
                 self.store.forget_failure(spec)
                 self.rates.add(work, answer.seconds, self.store.size(spec))
+                if time.perf_counter() - self.rates_saved > _RATES_SECONDS:
+                    self.rates.save()
+                    self.rates_saved = time.perf_counter()
                 self.computed += 1
                 self.computed_passes += work.cost
                 self._count(work)

@@ -201,7 +201,7 @@ def run_planned(planned: Planned, *, jobs: str | int | None = None, watch: RunWa
     while True:
         missing = planned.missing()
         if missing:
-            with executor(jobs, len(missing), planned.library) as chosen:
+            with executor(jobs, missing, planned.library) as chosen:
                 computed += Runner(planned.works, missing, planned.store, planned.library, chosen, watch).run()
         try:
             result = shown(planned)

@@ -122,7 +122,10 @@ class Store:
         """
         self.check()
         if self._schema() != SCHEMA:
-            write_json(self.root / "store.json", {"schema": SCHEMA})
+            place = self.root / "store.json"
+            if place.exists():
+                _log.warning("%s says no schema: it is written anew", place)
+            write_json(place, {"schema": SCHEMA})
 
     def save_failure(self, spec: Mapping[str, Any], message: str) -> None:
         """Keep why a cell could not be computed.  Raises `StorageError`."""
