@@ -15,13 +15,15 @@ import torch
 from foolscope.data import load_data
 from foolscope.errors import InputError
 from foolscope.experiments.catalog import EXPERIMENTS
-from foolscope.experiments.catalog.common import file_names
+from foolscope.experiments.catalog.common import AGREES, file_names
 from foolscope.experiments.catalog.first_error import _against_seed, _first, _spread
 from foolscope.experiments.catalog.noise_spectrum import _WHITE
+from foolscope.experiments.catalog.trained import _trend
 from foolscope.experiments.experiment import networks
 from foolscope.experiments.findings import Bars, Figure, Line, Pictures
 from foolscope.experiments.running import RunResult, run, run_planned
 from foolscope.experiments.store import Store
+from foolscope.measure import Mean
 from foolscope.report.explain_figures import FILE, png_file
 from foolscope.report.explain_panels import _line_styles
 from foolscope.report.gallery import write_run
@@ -104,6 +106,7 @@ def test_it_runs_draws_and_repeats(name: str, store: Store, tmp_path: Path) -> N
     assert again.computed == 0
     assert again.findings.told == first.findings.told
     assert first.findings.told
+    assert all(row.why for row in first.findings.compared), "every row says why ours is not the seed's, or that it is"
     page = write_run(first, tmp_path)
     text = page.read_text()
     told = first.experiment.told()
@@ -166,7 +169,7 @@ def test_experiments_share_cells(tmp_path: Path) -> None:
 def test_table_1_has_eleven_layers_in_its_row_of_ten(store: Store) -> None:
     result = small("overparameterization", store)
     plain, ten, *_ = result.findings.compared
-    assert (plain.seed, plain.ours, plain.why) == ("61,706", 61_706, "")
+    assert (plain.seed, plain.ours, plain.why) == ("61,706", 61_706, AGREES)
     assert (ten.seed, ten.ours) == ("743,106", 677_314)
     assert ten.why == "the report's row is that of 11 layers; 10 are 677,314"
 
@@ -230,12 +233,12 @@ def test_every_picture_of_the_first_error_has_its_radius_and_answer(tmp_path: Pa
 @pytest.mark.parametrize(
     ("fgsm", "fgm", "why"),
     [
-        (0.2, 2.0, ""),
-        (0.2, math.inf, ""),
-        (0.2, 0.2, "On this image FGM errs at no larger a radius."),
-        (math.inf, 0.2, "On this image FGM errs at no larger a radius."),
-        (math.inf, 2.0, "The image errs too late to tell."),
-        (math.inf, math.inf, "The image errs too late to tell."),
+        (0.2, 2.0, AGREES),
+        (0.2, math.inf, AGREES),
+        (0.2, 0.2, "on this image FGM errs at no larger a radius"),
+        (math.inf, 0.2, "on this image FGM errs at no larger a radius"),
+        (math.inf, 2.0, "the image errs too late to tell"),
+        (math.inf, math.inf, "the image errs too late to tell"),
     ],
 )
 def test_the_first_error_is_compared_with_the_seed(fgsm: float, fgm: float, why: str) -> None:
@@ -243,6 +246,31 @@ def test_the_first_error_is_compared_with_the_seed(fgsm: float, fgm: float, why:
     assert row.why == why
     told = "fgsm 0.2 in linf" if math.isfinite(fgsm) else "fgsm none up to 0.3 in linf"
     assert str(row.ours).startswith(told)
+
+
+@pytest.mark.parametrize("name", ["transfer-function", "jpeg-rescue"])
+def test_two_networks_of_one_architecture_have_figures_of_their_own(name: str, store: Store) -> None:
+    settings = {"models": "lenet|lenet:weights=digits", **({"attack": "fgsm:eps=0.03"} if "rescue" in name else {})}
+    limit = 64 if "rescue" in name else 4
+    result = run(name, "digits", settings=settings, limit=limit, store=store, jobs=1)
+    names = [figure.name for figure in result.findings.figures]
+    assert len(names) == len(set(names)) == (2 if "rescue" in name else 4)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "seeds", "why"),
+    [
+        ((40, 50), (51, 60), 3, AGREES),
+        ((40, 50), (50, 60), 3, "no trend: the 95 % intervals of 3 trainings of each network overlap"),
+        ((51, 60), (40, 50), 3, "it falls, by 3 trainings of each network"),
+        ((-math.inf, math.inf), (-math.inf, math.inf), 1, "one training of each network cannot tell"),
+    ],
+)
+def test_a_trend_is_one_where_the_intervals_lie_apart(
+    before: tuple[float, float], after: tuple[float, float], seeds: int, why: str
+) -> None:
+    first, last = (Mean(50.0, low, high, seeds) for low, high in (before, after))
+    assert _trend(first, last, seeds).startswith(why)
 
 
 def test_file_names_differ_where_specs_do() -> None:
@@ -265,7 +293,7 @@ def test_a_gain_within_the_intervals_is_none(store: Store) -> None:
     asked = {"eps": "0.2", "qualities": "10"}
     few = run("jpeg-epsilon", "digits", settings=asked, limit=2, store=store, jobs=1).findings
     assert "there is no gain beyond the intervals" in few.told[0]
-    assert few.compared[0].why == "The 95 % intervals of the two overlap: these images show no gain."
+    assert few.compared[0].why == "the 95 % intervals of the two overlap: these images show no gain"
 
 
 def test_white_noise_has_its_mean_frequency() -> None:

@@ -12,11 +12,12 @@ import torch
 from foolscope.errors import InputError, ParameterError
 from foolscope.experiments.catalog.agv import Chain, Judgment, best
 from foolscope.experiments.catalog.cifar_cnn import _layers
-from foolscope.experiments.catalog.common import correct_within, read, shipped_networks, written
+from foolscope.experiments.catalog.common import IMAGENET_NETWORKS, correct_within, read, shipped_networks, written
 from foolscope.experiments.experiment import Images, Library, Work
 from foolscope.experiments.running import Asked, Planned, plan
 from foolscope.experiments.store import Store, cell_key
 from foolscope.measure import Proportion
+from foolscope.models import load_model
 from foolscope.models.cifar_cnn import CifarCNN
 
 FIGURE_19 = [
@@ -116,6 +117,18 @@ def test_networks_of_an_evolution() -> None:
         planned("agv-front", models="lenet")
     models = [work.model for work in planned("agv-transfer").works]
     assert models == [*shipped_networks("digits"), *shipped_networks("mnist")]
+
+
+def test_photographs_are_searched_on_with_networks_that_know_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def load(spec: str, *given: object, **options: object) -> torch.nn.Module:
+        asked.append(spec)
+        return load_model("torchvision:squeezenet1_1?weights=none")
+
+    monkeypatch.setattr("foolscope.experiments.experiment.load_model", load)
+    assert [work.model for work in planned("agv-front", "photos").works] == IMAGENET_NETWORKS.split("|")
+    assert set(asked) == set(IMAGENET_NETWORKS.split("|"))
 
 
 def test_an_untrained_network_is_refused() -> None:

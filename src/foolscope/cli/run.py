@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foolscope.cli import console
-from foolscope.cli.options import Folder, Json, Limit, Offline, Seed
+from foolscope.cli.options import Folder, Json, Offline, Seed
 
 if TYPE_CHECKING:
     from foolscope.experiments.findings import Value
@@ -27,7 +27,14 @@ def run(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Another grid: eps=0.1,0.2. May be repeated.")
     ] = None,
-    limit: Limit = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit",
+            min=1,
+            help="Take this many random test images: a preview. Trainings take all of theirs, or --set train_images=N.",
+        ),
+    ] = None,
     jobs: Annotated[
         str | None, typer.Option("--jobs", help="Processes, or ray, or ray:ADDRESS; by default as it pays off.")
     ] = None,

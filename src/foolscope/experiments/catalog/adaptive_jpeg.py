@@ -11,6 +11,7 @@ import torch
 
 from foolscope.experiments.audit_jobs import adaptive_sources
 from foolscope.experiments.catalog.common import (
+    USUAL_RADII,
     accuracy_chart,
     accuracy_line,
     attacks,
@@ -50,7 +51,7 @@ class AdaptiveJpeg(Experiment):
     on: ClassVar[tuple[str, ...]] = ("mnist", "cifar10", "digits")
     usual: ClassVar[int | None] = 1000
 
-    eps: str = parameter("auto", "radii in linf; auto: to 0.3 for gray images, to 16/255 for color")
+    eps: str = parameter("auto", USUAL_RADII)
     qualities: str = parameter("10,50,90", "JPEG qualities, 1 to 100")
     attack: str = parameter("bim:steps=10", "an attack with a radius in linf")
     models: str = parameter("auto", "networks, joined by '|'; auto: those of the report with shipped weights")

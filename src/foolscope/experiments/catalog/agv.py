@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from foolscope.data import parse_data
 from foolscope.errors import InputError
 from foolscope.experiments import evolved
-from foolscope.experiments.catalog.common import read, shipped_networks, written
+from foolscope.experiments.catalog.common import IMAGENET_NETWORKS, is_large, read, shipped_networks, written
 from foolscope.experiments.evolve import evolve
 from foolscope.experiments.experiment import Arrays, Experiment, Images, Kind, Sample, Scene, Work
 from foolscope.experiments.store import Store
@@ -134,7 +134,7 @@ class AgvSearch(Experiment):
     epochs: int = parameter(3, "passes of a search over its images", low=1)
     pool: str = parameter("auto", "filters to choose from; auto: the thesis' five, for gray images all that take them")
     detector: str = parameter("fs", "detector that chains must not be caught by, calibrated at 5 % false positives")
-    models: str = parameter("auto", "networks, joined by '|'; auto: those shipped for the data")
+    models: str = parameter("auto", "networks, joined by '|'; auto: those shipped for the data, or for ImageNet")
 
     def cells(self, sample: Sample) -> list[Work]:
         return [self.search(sample, model) for model in self.networks(sample)]
@@ -143,10 +143,13 @@ class AgvSearch(Experiment):
         """The networks that are searched on and judge.
 
         'auto' are those shipped for the data; where that is only one, those shipped for MNIST, which take gray digits
-        as well, stand beside it.  Raises `InputError` where there are fewer than two.
+        as well, stand beside it; for photographs two that know ImageNet.  Raises `InputError` where there are fewer
+        than two.
         """
         found = [part.strip() for part in self.models.split("|")]
-        if self.models == "auto":
+        if self.models == "auto" and is_large(sample):
+            found = IMAGENET_NETWORKS.split("|")
+        elif self.models == "auto":
             found = shipped_networks(sample.name)
             found += shipped_networks("mnist") if len(found) == 1 else []
         if len(found) < 2:

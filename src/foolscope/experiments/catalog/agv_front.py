@@ -32,7 +32,7 @@ class AgvFront(AgvSearch):
     name: ClassVar[str] = "agv-front"
     figure: ClassVar[str] = "thesis, AGV-A and AGV-B"
     summary: ClassVar[str] = "success of evolved filter chains against their detection"
-    on: ClassVar[tuple[str, ...]] = ("cifar10", "mnist", "digits")
+    on: ClassVar[tuple[str, ...]] = ("cifar10", "mnist", "digits", "folder:PATH")
     usual: ClassVar[int | None] = 2000
 
     def show(self, sample: Sample, found: Found) -> Findings:

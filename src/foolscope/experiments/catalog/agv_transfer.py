@@ -27,7 +27,7 @@ class AgvTransfer(AgvSearch):
     name: ClassVar[str] = "agv-transfer"
     figure: ClassVar[str] = "thesis, beyond it"
     summary: ClassVar[str] = "filter chains evolved on one network, judged by the others"
-    on: ClassVar[tuple[str, ...]] = ("cifar10", "mnist", "digits")
+    on: ClassVar[tuple[str, ...]] = ("cifar10", "mnist", "digits", "folder:PATH")
     usual: ClassVar[int | None] = 2000
 
     def show(self, sample: Sample, found: Found) -> Findings:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from foolscope.attacks import AttackResult, Targeted, parse_attack
 from foolscope.errors import InputError
-from foolscope.experiments.catalog.common import label_names, told
+from foolscope.experiments.catalog.common import AGREES, label_names, told
 from foolscope.experiments.experiment import Experiment, Found, Images, Kind, Sample, Scene, Work, networks
 from foolscope.experiments.findings import Figure, Findings, Picture, Pictures, Table
 from foolscope.measure import distances
@@ -149,5 +149,6 @@ class AttackNoise(Experiment):
             "FGSM, FGM and Carlini and Wagner: the noise "
             f"{'gets subtler in that order' if falls else 'does not get subtler in that order'}."
         )
-        compared = told("l2 of FGSM, FGM, C&W", "falls in that order", order.replace(" > ", ", "))
+        why = AGREES if falls else "on this image the smallest noises that fool lie in another order"
+        compared = told("l2 of FGSM, FGM, C&W", "falls in that order", order.replace(" > ", ", "), why)
         return Findings(told=(sentence,), figures=(figure,), tables=(table,), compared=(compared,))

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from foolscope.experiments.catalog.common import read, told, written
+from foolscope.experiments.catalog.common import AGREES, read, told, written
 from foolscope.experiments.experiment import Experiment, Found, Images, Kind, Sample, Scene, Work, numbers
 from foolscope.experiments.findings import Chart, Figure, Findings, Line, Table, Value
 from foolscope.experiments.provenance import ParameterCount
@@ -154,10 +154,17 @@ class CifarCnn(Experiment):
             f"{shares[0][best]}, after {best + 1} (seed {works[0].options['seed']}).",
         )
         is_theirs = model == _USUAL["cifar10"]
+        agrees = (trained + buffers, trained) == (_TOTAL, _TRAINABLE)
+        why = (AGREES if agrees else "other classes than CIFAR-10's") if is_theirs else "another network"
         compared = (
-            told("parameters", f"{_TOTAL:,}" if is_theirs else None, trained + buffers),
-            told("trained", f"{_TRAINABLE:,}" if is_theirs else None, trained),
-            told("accuracy on test images after the last epoch", "a curve without numbers", told_last),
+            told("parameters", f"{_TOTAL:,}" if is_theirs else None, trained + buffers, why),
+            told("trained", f"{_TRAINABLE:,}" if is_theirs else None, trained, why),
+            told(
+                "accuracy on test images after the last epoch",
+                "a curve without numbers",
+                told_last,
+                "the report does not say how it was trained",
+            ),
         )
         return Findings(
             told=sentences, figures=(figure,), compared=compared,

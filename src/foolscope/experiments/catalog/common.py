@@ -152,6 +152,8 @@ def radii(text: str, sample: Sample) -> tuple[float, ...]:
 
     Raises `SpecError`, and `ParameterError` where there is none.
     """
+    if text == "auto" and sample.name in _RADII:
+        return _RADII[sample.name]
     if text == "auto":
         _, height, width, channels = sample.data.pixels.shape
         return default_eps("linf", (channels, height, width))
@@ -159,6 +161,12 @@ def radii(text: str, sample: Sample) -> tuple[float, ...]:
     if not above:
         raise ParameterError(f"eps must hold a radius above 0, got {text}.")
     return above
+
+
+USUAL_RADII = "radii in linf; auto: to 0.3 for gray images (digits: to 0.1), to 16/255 for color"
+
+_RADII = {"digits": (0.01, 0.02, 0.03, 0.05, 0.1)}
+"""Where the usual radii for such images leave next to nothing: digits are 8 x 8 pixels enlarged, and so are smooth."""
 
 
 def accuracy_chart(title: str, lines: tuple[Line, ...], x: str = "radius ε in linf (images in [0, 1])") -> Chart:
@@ -176,8 +184,14 @@ def percent(share: Proportion) -> str:
     return f"{100 * share.value:.1f} %" if share.trials else "none"
 
 
-def told(what: str, seed: str | None, ours: Any, why: str = "") -> Compared:
-    """A row of the table 'seed, ours, why'."""
+AGREES = "agrees"
+"""Why ours is not the seed's: it is."""
+
+NO_NUMBERS = "the report has pictures, no numbers"
+
+
+def told(what: str, seed: str | None, ours: Any, why: str) -> Compared:
+    """A row of the table 'seed, ours, why': where they differ the reason, else that they agree."""
     return Compared(what=what, seed=seed, ours=ours, why=why)
 
 
@@ -187,6 +201,19 @@ def first(sample: Sample, count: int) -> Images:
         data=sample.images.data, split=sample.images.split, limit=sample.images.limit, seed=sample.images.seed,
         begin=0, end=min(count, len(sample.data)),
     )  # fmt: skip
+
+
+IMAGENET_NETWORKS = "torchvision:mobilenet_v2|torchvision:squeezenet1_1"
+"""Two networks for photographs, of which neither is large."""
+
+LARGE = 64
+"""Pixels of a side from which on images are for networks that know ImageNet."""
+
+
+def is_large(sample: Sample) -> bool:
+    """Whether no side of the images is shorter than `LARGE`."""
+    height, width = sample.data.pixels.shape[1:3]
+    return bool(min(height, width) >= LARGE)
 
 
 def shipped_networks(data: str) -> list[str]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from foolscope.attacks.losses import cross_entropy
-from foolscope.experiments.catalog.common import file_names, label_names, told
+from foolscope.experiments.catalog.common import AGREES, file_names, label_names, told
 from foolscope.experiments.experiment import Experiment, Found, Images, Kind, Sample, Scene, Work, networks, numbers
 from foolscope.experiments.findings import Chart, Compared, Figure, Findings, Line, Picture, Pictures, Table, Value
 from foolscope.measure import accuracy
@@ -166,11 +166,11 @@ def _against_seed(model: str, radii: dict[str, float], largest: dict[str, float]
         for method, norm in _METHODS.items()
     )
     if radii["fgsm"] < radii["fgm"] and radii["fgsm"] <= largest["fgm"]:
-        why = ""
+        why = AGREES
     elif radii["fgm"] <= min(radii["fgsm"], largest["fgsm"]):
-        why = "On this image FGM errs at no larger a radius."
+        why = "on this image FGM errs at no larger a radius"
     else:
-        why = "The image errs too late to tell."
+        why = "the image errs too late to tell"
     return told(f"{model}: first error of the first image", _SEED, ours, why)
 
 

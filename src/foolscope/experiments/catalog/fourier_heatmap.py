@@ -89,7 +89,11 @@ class FourierHeatmap(Experiment):
                 f"{100 * clean.value:.1f} % to {rate.mean():.1f} % on average, and to {100 * worst.value:.1f} % at its "
                 f"worst frequency ({vertical:.3f}, {horizontal:.3f} cycles per pixel)."
             )
-            compared.append(told(f"{model}: mean error rate over the frequencies", None, f"{rate.mean():.1f} %"))
+            compared.append(
+                told(
+                    f"{model}: mean error rate over the frequencies", None, f"{rate.mean():.1f} %", "not studied there"
+                )
+            )
         figures = (
             Figure(
                 name="heatmap", caption="The error rate under a wave of each frequency, 0 in the middle.",

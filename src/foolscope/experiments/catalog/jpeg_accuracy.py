@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from foolscope.experiments.catalog.common import (
+    AGREES,
+    USUAL_RADII,
     accuracy_chart,
     attacks,
     clean_accuracy,
@@ -41,7 +43,7 @@ class JpegAccuracy(Experiment):
     summary: ClassVar[str] = "clean and attacked accuracy against JPEG quality"
     on: ClassVar[tuple[str, ...]] = ("cifar10", "mnist", "digits")
 
-    eps: str = parameter("auto", "radii in linf; auto: to 0.3 for gray images, to 16/255 for color")
+    eps: str = parameter("auto", USUAL_RADII)
     qualities: str = parameter("5,10,20,30,50,70,90,100", "JPEG qualities, 1 to 100")
     attack: str = parameter("fgsm", "an attack with a radius in linf")
     models: str = parameter("auto", "networks, joined by '|'; auto: those of the report with shipped weights")
@@ -80,7 +82,8 @@ class JpegAccuracy(Experiment):
                 f"{100 * (clean[0].value - clean[best].value):.1f} points."
             )
             what = f"{model}: best quality at ε = {format_value(eps)}"
-            compared.append(told(what, "the lowest", f"{victim_name(names[best])}, {percent(shares[best][n])}"))
+            why = AGREES if best == len(names) - 1 else "below it JPEG takes more of the images than of the noise"
+            compared.append(told(what, "the lowest", f"{victim_name(names[best])}, {percent(shares[best][n])}", why))
         figure = Figure(
             name="quality",
             caption=f"Accuracy behind JPEG against its quality, untouched and under {self.attack} of each radius, "

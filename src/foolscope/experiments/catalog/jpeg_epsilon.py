@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from foolscope.experiments.catalog.common import (
+    AGREES,
+    USUAL_RADII,
     accuracy_chart,
     accuracy_line,
     attacks,
@@ -25,6 +27,8 @@ from foolscope.experiments.findings import Figure, Findings, Table
 from foolscope.measure import Proportion
 from foolscope.spec import format_value, parameter
 
+_NO_GAIN = "the 95 % intervals of the two overlap: these images show no gain"
+
 
 @dataclass(frozen=True, kw_only=True)
 class JpegEpsilon(Experiment):
@@ -42,7 +46,7 @@ class JpegEpsilon(Experiment):
     summary: ClassVar[str] = "accuracy against epsilon behind JPEG of several qualities, FGSM that does not know of it"
     on: ClassVar[tuple[str, ...]] = ("mnist", "cifar10", "digits")
 
-    eps: str = parameter("auto", "radii in linf; auto: to 0.3 for gray images, to 16/255 for color")
+    eps: str = parameter("auto", USUAL_RADII)
     qualities: str = parameter("10,30,50,75,90", "JPEG qualities, 1 to 100")
     models: str = parameter("auto", "networks, joined by '|'; auto: those of the report with shipped weights")
 
@@ -83,7 +87,7 @@ class JpegEpsilon(Experiment):
                 "that does not know of it."
             )
             what = f"{model}: accuracy at ε = {format_value(eps)} without and with the best quality"
-            why = "" if gained else "The 95 % intervals of the two overlap: these images show no gain."
+            why = f"{AGREES}, for an attack that does not know of JPEG" if gained else _NO_GAIN
             compared.append(told(what, "rises with JPEG", f"{percent(plain)}, {percent(most)}", why))
         figure = Figure(
             name="accuracy",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from foolscope import jpeg
-from foolscope.experiments.catalog.common import jpeg_qualities, told
+from foolscope.experiments.catalog.common import NO_NUMBERS, jpeg_qualities, told
 from foolscope.experiments.experiment import Experiment, Found, Kind, Sample, Scene, Work
 from foolscope.experiments.findings import Chart, Figure, Findings, Line, Picture, Pictures, Table
 from foolscope.jpeg.codec import encoded_size
@@ -104,7 +104,8 @@ class JpegLevels(Experiment):
             f"From quality {high} to {low} the PSNR falls from {ratios[-1].value:.1f} to {ratios[0].value:.1f} dB, and "
             f"a file from {sizes[-1].value:.0f} to {sizes[0].value:.0f} bytes."
         )
-        compared = told(f"PSNR at quality {low} and {high}", None, f"{ratios[0].value:.1f}, {ratios[-1].value:.1f} dB")
+        ours = f"{ratios[0].value:.1f}, {ratios[-1].value:.1f} dB"
+        compared = told(f"PSNR at quality {low} and {high}", None, ours, NO_NUMBERS)
         return Findings(told=(sentence,), figures=figures, tables=(table,), compared=(compared,))
 
 

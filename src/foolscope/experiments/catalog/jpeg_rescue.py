@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 
 from foolscope import jpeg
-from foolscope.experiments.catalog.common import attacks, label_names, told
+from foolscope.experiments.catalog.common import attacks, file_names, label_names, told
 from foolscope.experiments.cells import PLAIN
 from foolscope.experiments.experiment import Experiment, Found, Sample, Work, networks
 from foolscope.experiments.findings import Figure, Findings, Picture, Pictures, Table
@@ -53,7 +53,7 @@ class JpegRescue(Experiment):
         names = label_names(sample)
         figures, sentences, compared = [], [], []
         rows: list[tuple[str, Proportion]] = []
-        for model in networks(self.models, sample.data):
+        for model, file in file_names(networks(self.models, sample.data)).items():
             works = self._works(sample, model)
             arrays = found.joined(works)
             label, wrong, back = (torch.from_numpy(arrays[n]) for n in ("label", "prediction_0", "prediction_1"))
@@ -63,7 +63,14 @@ class JpegRescue(Experiment):
             rows.append((f"{model}: fooled images that JPEG rescues", share))
             attack = works[0].options["attack"]
             sentences.append(f"{model}: of {int(fooled.sum()):,} images that {attack} fools, JPEG rescues {share}.")
-            compared.append(told(f"{model}: fooled images rescued by quality {self.quality}", "one is shown", share))
+            compared.append(
+                told(
+                    f"{model}: fooled images rescued by quality {self.quality}",
+                    "one is shown",
+                    share,
+                    "all are counted",
+                )
+            )
             chosen = rescued.nonzero()[: self.shown, 0]
             if not len(chosen):
                 continue
@@ -87,7 +94,7 @@ class JpegRescue(Experiment):
             columns = ("image", "noise", "adversarial", f"JPEG, quality {self.quality}")
             figures.append(
                 Figure(
-                    name=f"rescued-{model.partition(':')[0]}",
+                    name=f"rescued-{file}",
                     caption=f"{model}: images that {attack} turns into another class and JPEG turns back. The noise is "
                     "drawn around gray, as strong as fits.",
                     content=Pictures(columns=columns, rows=pictures),

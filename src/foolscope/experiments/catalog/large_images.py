@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from foolscope.errors import InputError
 from foolscope.experiments.catalog.adaptive_jpeg import AdaptiveJpeg
-from foolscope.experiments.catalog.common import told
+from foolscope.experiments.catalog.common import IMAGENET_NETWORKS, LARGE, is_large, told
 from foolscope.experiments.catalog.transfer_function_jpeg import TransferFunctionJpeg
 from foolscope.experiments.experiment import Experiment, Found, Sample, Work
 from foolscope.experiments.findings import Findings
@@ -39,9 +40,13 @@ class LargeImages(Experiment):
     eps: str = parameter("1/255,2/255,4/255,8/255", "radii in linf")
     defenses: str = parameter("30,75", "JPEG qualities under attack, 1 to 100")
     attack: str = parameter("bim:steps=10", "an attack with a radius in linf")
-    models: str = parameter("torchvision:mobilenet_v2|torchvision:squeezenet1_1", "networks, joined by '|'")
+    models: str = parameter(IMAGENET_NETWORKS, "networks, joined by '|'")
 
     def cells(self, sample: Sample) -> list[Work]:
+        if not is_large(sample):
+            raise InputError(
+                f"{self.name} is about images of {LARGE} x {LARGE} pixels and more: take photos or folder:PATH."
+            )
         transfer, adaptive = self._parts()
         return [*transfer.cells(sample), *adaptive.cells(sample)]
 
@@ -61,6 +66,6 @@ class LargeImages(Experiment):
             told=(*transfer.told, *adaptive.told),
             figures=(*transfer.figures, *adaptive.figures),
             tables=(*transfer.tables, *adaptive.tables),
-            compared=(told("size of the images", "28 x 28, 32 x 32", side), *compared),
+            compared=(told("size of the images", "28 x 28, 32 x 32", side, "as it asks for"), *compared),
             animations=transfer.animations,
         )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foolscope.experiments.catalog.common import (
+    USUAL_RADII,
     accuracy_chart,
     correct_within,
     first,
@@ -57,7 +58,7 @@ class Masking(Experiment):
     usual: ClassVar[int | None] = 1000
 
     epochs: str = parameter("1,3,10,30,60", "numbers of epochs")
-    eps: str = parameter("auto", "radii in linf; auto: to 0.3 for gray images, to 16/255 for color")
+    eps: str = parameter("auto", USUAL_RADII)
     attacks: str = parameter("fgsm;pgd:steps=20;pgd:steps=20,loss=margin", "attacks with a radius in linf")
     nearest: str = parameter("fmn:norm=linf,steps=50", "a minimum-norm attack in linf")
     blind: str = parameter("square:queries=300", "an attack without gradients, at the reference radius alone")

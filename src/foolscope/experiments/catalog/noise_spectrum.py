@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from foolscope.attacks import Untargeted, parse_attack
-from foolscope.experiments.catalog.common import told
+from foolscope.experiments.catalog.common import NO_NUMBERS, told
 from foolscope.experiments.experiment import Arrays, Experiment, Found, Kind, Sample, Scene, Work, networks
 from foolscope.experiments.findings import Chart, Figure, Findings, Line, Plane, Table, Value
 from foolscope.explain import Profile, noise_spectrum
@@ -128,7 +128,7 @@ class NoiseSpectrum(Experiment):
                     f"{_WHITE:.3f}."
                 )
                 order = " < ".join(name for name, _ in sorted(centers, key=lambda pair: pair[1]))
-                compared.append(told(f"{model}: noises by mean frequency", None, order))
+                compared.append(told(f"{model}: noises by mean frequency", None, order, NO_NUMBERS))
         figures = [
             Figure(
                 name="profiles", caption="Power of each attack's noise by frequency, divided by that of white noise of "

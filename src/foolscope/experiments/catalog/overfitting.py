@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from foolscope.experiments.catalog.common import USUAL_RADII
 from foolscope.experiments.catalog.trained import Study, by_epochs
 from foolscope.experiments.experiment import Experiment, Found, Sample, Work
 from foolscope.experiments.findings import Figure, Findings, Table, Value
@@ -31,7 +32,7 @@ class Overfitting(Experiment):
     usual: ClassVar[int | None] = 1000
 
     epochs: str = parameter("1,3,10,30,60", "numbers of epochs")
-    eps: str = parameter("auto", "radii in linf; auto: to 0.3 for gray images, to 16/255 for color")
+    eps: str = parameter("auto", USUAL_RADII)
     attacks: str = parameter("fgsm;pgd:steps=20", "attacks with a radius in linf, joined by ';'")
     seeds: str = parameter("0,1,2", "seeds of the trainings")
     model: str = parameter("lenet", "the network")

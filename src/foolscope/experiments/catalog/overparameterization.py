@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from foolscope.errors import InputError
-from foolscope.experiments.catalog.common import told
+from foolscope.experiments.catalog.common import AGREES, USUAL_RADII, told
 from foolscope.experiments.catalog.trained import Network, Study
 from foolscope.experiments.experiment import Experiment, Found, Sample, Work, numbers
 from foolscope.experiments.findings import Figure, Findings, Table, Value
@@ -39,7 +39,7 @@ class Overparameterization(Experiment):
     usual: ClassVar[int | None] = 1000
 
     extra: str = parameter("0,2,4,6,10,20", "extra layers of 256 units")
-    eps: str = parameter("auto", "radii in linf; auto: to 0.3")
+    eps: str = parameter("auto", USUAL_RADII)
     attacks: str = parameter("fgsm;pgd:steps=20", "attacks with a radius in linf, joined by ';'")
     seeds: str = parameter("0,1,2", "seeds of the trainings")
     epochs: int = parameter(0, "epochs of the trainings; 0: the usual number", low=0)
@@ -69,7 +69,7 @@ class Overparameterization(Experiment):
             count = study.parameters(sample, network)
             rows.append((network.name, count, *study.row(sample, found, network)))
             if extra in _TABLE:
-                why = _ELEVEN if count != _TABLE[extra] else ""
+                why = AGREES if count == _TABLE[extra] else _ELEVEN
                 counted.append(told(f"parameters with {extra} extra layers", f"{_TABLE[extra]:,}", count, why))
         figure = Figure(
             name="layers",

@@ -66,6 +66,7 @@ class DatasetOverview(Experiment):
         names = label_names(sample)
         rows: list[tuple[str, tuple[Picture | None, ...]]] = []
         bars, counted, compared = [], [], []
+        why = "counted on the same images" if sample.name in _SEED else "not in the report"
         for split in _SPLITS:
             arrays = found[self._work(sample, split)]
             for kind in ("first", "random"):
@@ -77,7 +78,7 @@ class DatasetOverview(Experiment):
             bars.append((f"{split} ({total:,} images)", tuple((100 * n / total, math.nan, math.nan) for n in counts)))
             counted += [(f"{split}: {name}", count) for name, count in zip(names, counts, strict=True)]
             compared.append(
-                told(f"most frequent class, {split}", _SEED.get(sample.name), _most_frequent(counts, names))
+                told(f"most frequent class, {split}", _SEED.get(sample.name), _most_frequent(counts, names), why)
             )
         columns = ("",) * self.shown
         samples = Figure(

@@ -155,8 +155,13 @@ class Saliency(Experiment):
             f"{100 * energy:.0f} % of the noise's energy falls on that tenth.",
         )
         compared = (
-            told("saliency's top tenth that stays under the attack", None, f"{100 * attacked:.0f} %"),
-            told("the same under random noise", None, f"{100 * null:.0f} %", "the null level"),
+            told(
+                "saliency's top tenth that stays under the attack",
+                None,
+                f"{100 * attacked:.0f} %",
+                "not measured there",
+            ),
+            told("the same under random noise", None, f"{100 * null:.0f} %", "not measured there: the null level"),
         )
         return Findings(told=sentences, figures=figures, tables=(table,), compared=compared)
 

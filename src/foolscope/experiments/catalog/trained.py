@@ -11,7 +11,16 @@ import torch
 from torch import Tensor
 
 from foolscope.errors import ParameterError
-from foolscope.experiments.catalog.common import accuracy_chart, attacks, correct, predictions, radii, told, with_eps
+from foolscope.experiments.catalog.common import (
+    AGREES,
+    accuracy_chart,
+    attacks,
+    correct,
+    predictions,
+    radii,
+    told,
+    with_eps,
+)
 from foolscope.experiments.experiment import TRAINING, Found, Images, Kind, Sample, Scene, Work, numbers
 from foolscope.experiments.findings import Chart, Compared, Line
 from foolscope.experiments.train import default_recipe
@@ -158,8 +167,8 @@ class Study:
             ours = f"{before.value:.1f} % with {names[0]}, {after.value:.1f} % with {names[1]}"
             sentences.append(f"{where}: {ours}, means over {count} seed{'s' if count > 1 else ''}.")
             known = attack.partition(":")[0] == "fgsm"
-            compared.append(told(f"accuracy under {where}", seed if known else None, ours,
-                                 "" if known else "not tested there"))  # fmt: skip
+            why = _trend(before, after, count) if known else "not tested there"
+            compared.append(told(f"accuracy under {where}", seed if known else None, ours, why))
         return sentences, compared
 
     def _mean(self, found: Found, works: Callable[[int], Sequence[Work]]) -> Mean:
@@ -176,3 +185,14 @@ class Study:
                 lines.append(Line.of(network.name, points))
             charts.append(accuracy_chart(attack, tuple(lines)))
         return tuple(charts)
+
+
+def _trend(before: Mean, after: Mean, seeds: int) -> str:
+    """Why a report that sees the accuracy rise, by one training each, is right or not."""
+    if seeds == 1:
+        return "one training of each network cannot tell"
+    if after.low > before.high:
+        return AGREES
+    if after.high < before.low:
+        return f"it falls, by {seeds} trainings of each network; the report has one"
+    return f"no trend: the 95 % intervals of {seeds} trainings of each network overlap; the report has one"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from foolscope import explain
 from foolscope.defenses import defended
-from foolscope.experiments.catalog.common import first, told
+from foolscope.experiments.catalog.common import NO_NUMBERS, file_names, first, told
 from foolscope.experiments.catalog.noise_spectrum import profile_arrays
 from foolscope.experiments.experiment import Arrays, Experiment, Found, Kind, Sample, Scene, Work, networks
 from foolscope.experiments.findings import Chart, Figure, Findings, Line, Plane, Table, Value
@@ -81,7 +81,7 @@ class TransferFunction(Experiment):
     def show(self, sample: Sample, found: Found) -> Findings:
         figures, sentences, compared = [], [], []
         rows: list[tuple[Value, ...]] = []
-        for model in networks(self.models, sample.data):
+        for model, name in file_names(networks(self.models, sample.data)).items():
             layers = self._layers(sample, model)
             cells = [found[transfer_work(sample, model, layer, self.resolution)] for layer in layers]
             lines = tuple(_normalized(layer, cell) for layer, cell in zip(layers, cells, strict=True))
@@ -90,7 +90,6 @@ class TransferFunction(Experiment):
                 y="response, 1 is the largest", nyquist=True,
             )  # fmt: skip
             planes = [plane(layer, cell) for layer, cell in zip(layers, cells, strict=True)]
-            name = model.partition(":")[0]
             figures.append(Figure(
                 name=f"transfer-{name}",
                 caption=f"{model}: how strongly each layer answers to a wave of each frequency, "
@@ -107,8 +106,8 @@ class TransferFunction(Experiment):
                 f"{model}: {100 * low:.0f} % of the first layer's answer, and {100 * high:.0f} % of the logits', is to "
                 "frequencies below 0.25 cycles per pixel."
             )
-            ours = f"{100 * low:.0f} %, {100 * high:.0f} %"
-            compared.append(told(f"{model}: answer below 0.25 cycles per pixel, first layer and logits", None, ours))
+            what = f"{model}: answer below 0.25 cycles per pixel, first layer and logits"
+            compared.append(told(what, None, f"{100 * low:.0f} %, {100 * high:.0f} %", NO_NUMBERS))
         columns = ("network, layer", "largest response", "below 0.25", "mean distortion")
         table = Table(name="transfer", caption="Responses", columns=columns, rows=tuple(rows))
         return Findings(told=tuple(sentences), figures=tuple(figures), tables=(table,), compared=tuple(compared))

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from foolscope.experiments.catalog.common import file_names, jpeg_qualities, told
+from foolscope.experiments.catalog.common import NO_NUMBERS, file_names, jpeg_qualities, told
 from foolscope.experiments.catalog.transfer_function import LOGITS, plane, radial, summary, transfer_work
 from foolscope.experiments.experiment import Arrays, Experiment, Found, Sample, Work, networks
 from foolscope.experiments.findings import Animation, Chart, Figure, Findings, Table, Value
@@ -87,7 +87,7 @@ class TransferFunctionJpeg(Experiment):
                 f"at quality {qualities[0]} and {100 * high:.0f} % at quality {qualities[-1]}."
             )
             ours = f"{100 * low:.0f} %, {100 * high:.0f} %"
-            compared.append(told(f"{model}: high frequencies kept, lowest and highest quality", None, ours))
+            compared.append(told(f"{model}: high frequencies kept, lowest and highest quality", None, ours, NO_NUMBERS))
         figure = Figure(
             name="after-jpeg",
             caption="How strongly the logits answer to a wave of each frequency, with JPEG in front.",
