@@ -17,13 +17,14 @@ from foolscope.errors import InputError
 from foolscope.experiments.catalog import EXPERIMENTS
 from foolscope.experiments.catalog.common import AGREES, file_names
 from foolscope.experiments.catalog.first_error import _against_seed, _first, _spread
+from foolscope.experiments.catalog.jpeg_accuracy import _helps_most
 from foolscope.experiments.catalog.noise_spectrum import _WHITE
 from foolscope.experiments.catalog.trained import _trend
 from foolscope.experiments.experiment import networks
 from foolscope.experiments.findings import Bars, Figure, Line, Pictures
 from foolscope.experiments.running import RunResult, run, run_planned
 from foolscope.experiments.store import Store
-from foolscope.measure import Mean
+from foolscope.measure import Mean, Proportion
 from foolscope.report.explain_figures import FILE, png_file
 from foolscope.report.explain_panels import _line_styles
 from foolscope.report.gallery import write_run
@@ -312,3 +313,11 @@ def test_networks_are_asked_for_where_none_is_known() -> None:
 def test_an_unknown_class_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="target must be below the 10 classes, got 10"):
         run("attack-noise", "digits", settings={"target": "10"}, store=Store(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("right", "expected"), [([[5, 2], [6, 3], [5, 4]], (2, 1)), ([[5, 2], [4, 1], [4, 1]], (1, 0))]
+)
+def test_jpeg_helps_most_where_it_gains_most(right: list[list[int]], expected: tuple[int, int]) -> None:
+    """Rows are the plain network and two qualities, columns radii."""
+    assert _helps_most([[Proportion(count, 10) for count in row] for row in right]) == expected

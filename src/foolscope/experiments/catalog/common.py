@@ -187,6 +187,8 @@ def percent(share: Proportion) -> str:
 AGREES = "agrees"
 """Why ours is not the seed's: it is."""
 
+NO_GAIN = "the 95 % intervals of the two overlap: these images show no gain"
+
 NO_NUMBERS = "the report has pictures, no numbers"
 
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from foolscope.experiments.catalog.common import (
     AGREES,
+    NO_GAIN,
     USUAL_RADII,
     accuracy_chart,
     accuracy_line,
@@ -26,8 +27,6 @@ from foolscope.experiments.experiment import Experiment, Found, Sample, Work, ne
 from foolscope.experiments.findings import Figure, Findings, Table
 from foolscope.measure import Proportion
 from foolscope.spec import format_value, parameter
-
-_NO_GAIN = "the 95 % intervals of the two overlap: these images show no gain"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +86,7 @@ class JpegEpsilon(Experiment):
                 "that does not know of it."
             )
             what = f"{model}: accuracy at ε = {format_value(eps)} without and with the best quality"
-            why = f"{AGREES}, for an attack that does not know of JPEG" if gained else _NO_GAIN
+            why = f"{AGREES}, for an attack that does not know of JPEG" if gained else NO_GAIN
             compared.append(told(what, "rises with JPEG", f"{percent(plain)}, {percent(most)}", why))
         figure = Figure(
             name="accuracy",
