@@ -48,7 +48,8 @@ class Line:
 class Chart:
     """Lines over one axis.
 
-    `y_range` None is chosen by the values; `nyquist` marks 0.5 cycles per pixel; `whole` says that the axis counts.
+    `y_range` None is chosen by the values; `nyquist` marks 0.5 cycles per pixel on an axis of frequencies; `whole` says
+    that the axis counts.
     """
 
     title: str
@@ -76,7 +77,7 @@ class Plane:
 
 @dataclass(frozen=True, kw_only=True)
 class Bars:
-    """Values of a few categories, (value, low, high) each, for every group."""
+    """Values of a few categories, for every group: its name, and (value, low, high) of each category."""
 
     title: str
     categories: tuple[str, ...]

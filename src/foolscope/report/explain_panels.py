@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from foolscope.experiments import findings
 from foolscope.experiments.findings import Line
 from foolscope.report.explain_figures import MAGNITUDES, Canvas, Chart, Colors
 from foolscope.report.figures import TEXT
@@ -80,20 +80,10 @@ class Panels(Chart):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Curves(Panel):
+class Curves(findings.Chart, Panel):
     """Lines over one axis, with a legend above where there is more than one."""
 
     least_width: ClassVar[float] = 380
-    title: str
-    lines: tuple[Line, ...]
-    x: str
-    y: str
-    y_range: tuple[float | None, float | None] = (0.0, None)
-    log: bool = False
-    nyquist: bool = False
-    """Whether the axis is one of frequencies, whose Nyquist limit is marked."""
-    whole: bool = False
-    """Whether the axis counts."""
 
     def height(self, width: float) -> float:
         return _head_height(self.title) + len(self._legend(width)) * _LINE_HEIGHT + 200 + 56
@@ -146,17 +136,10 @@ class Curves(Panel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dots(Panel):
+class Dots(findings.Bars, Panel):
     """Values of a few categories with their intervals, one mark for each of the `groups`."""
 
     least_width: ClassVar[float] = 380
-    title: str
-    categories: tuple[str, ...]
-    groups: tuple[tuple[str, tuple[tuple[float, float, float], ...]], ...]
-    """Names, and (value, low, high) of every category."""
-    y: str
-    x: str = ""
-    y_range: tuple[float | None, float | None] = (0.0, None)
 
     def height(self, width: float) -> float:
         lines = 1 + max(name.count("\n") for name in self.categories)
@@ -209,20 +192,13 @@ class Dots(Panel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plane(Panel):
+class Plane(findings.Plane, Panel):
     """Values over the plane of frequencies, 0 in the middle, downward frequencies below, with their scale.
 
     With `log` the color follows the logarithm, over eight decades at most.
     """
 
     least_width: ClassVar[float] = 270
-    title: str
-    vertical: Sequence[float]
-    horizontal: Sequence[float]
-    values: NDArray[np.float64]
-    unit: str
-    limits: tuple[float, float] | None = None
-    log: bool = False
 
     def height(self, width: float) -> float:
         return _head_height(self.title) + self._side(width) + 64

@@ -27,20 +27,8 @@ def chart(figure: Figure) -> Drawing:
 
 
 def _panel(panel: Panel) -> drawn.Panel:
-    if isinstance(panel, Plane):
-        return drawn.Plane(
-            title=panel.title, vertical=panel.vertical, horizontal=panel.horizontal, values=panel.values,
-            unit=panel.unit, limits=panel.limits, log=panel.log,
-        )  # fmt: skip
-    if isinstance(panel, Bars):
-        return drawn.Dots(
-            title=panel.title, categories=panel.categories, groups=panel.groups, y=panel.y, x=panel.x,
-            y_range=panel.y_range,
-        )  # fmt: skip
-    return drawn.Curves(
-        title=panel.title, lines=panel.lines, x=panel.x, y=panel.y,
-        y_range=panel.y_range, log=panel.log, nyquist=panel.nyquist, whole=panel.whole,
-    )  # fmt: skip
+    kinds: dict[type[Panel], type[drawn.Panel]] = {Chart: drawn.Curves, Bars: drawn.Dots, Plane: drawn.Plane}
+    return kinds[type(panel)](**vars(panel))
 
 
 def _pixels(picture: Picture | None) -> Pixels | None:
