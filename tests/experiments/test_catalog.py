@@ -15,7 +15,7 @@ import torch
 from foolscope.data import load_data
 from foolscope.errors import InputError
 from foolscope.experiments.catalog import EXPERIMENTS
-from foolscope.experiments.catalog.common import AGREES, file_names
+from foolscope.experiments.catalog.common import AGREES, file_names, mean_percent
 from foolscope.experiments.catalog.first_error import _against_seed, _first, _spread
 from foolscope.experiments.catalog.jpeg_accuracy import _helps_most
 from foolscope.experiments.catalog.noise_spectrum import _WHITE
@@ -321,3 +321,11 @@ def test_an_unknown_class_is_refused(tmp_path: Path) -> None:
 def test_jpeg_helps_most_where_it_gains_most(right: list[list[int]], expected: tuple[int, int]) -> None:
     """Rows are the plain network and two qualities, columns radii."""
     assert _helps_most([[Proportion(count, 10) for count in row] for row in right]) == expected
+
+
+def test_the_interval_of_percents_ends_where_they_do() -> None:
+    assert mean_percent([0.9, 1.0, 1.0]).high == 100.0
+    assert mean_percent([0.0, 0.0, 0.1]).low == 0.0
+    narrow = mean_percent([0.5, 0.51, 0.52])
+    assert (narrow.low, narrow.high) == (pytest.approx(48.52, abs=0.01), pytest.approx(53.48, abs=0.01))
+    assert math.isinf(mean_percent([0.5]).low), "one value says nothing"

@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from foolscope.experiments.experiment import Arrays, Found, Images, Kind, Sample
 from foolscope.experiments.findings import Chart, Compared, Line
 from foolscope.experiments.grid import default_eps
 from foolscope.files import canonical_json
-from foolscope.measure import Proportion, accuracy
+from foolscope.measure import Mean, Proportion, accuracy, mean_interval
 from foolscope.models import shipped
 from foolscope.randomness import generator
 
@@ -190,6 +191,12 @@ AGREES = "agrees"
 NO_GAIN = "the 95 % intervals of the two overlap: these images show no gain"
 
 NO_NUMBERS = "the report has pictures, no numbers"
+
+
+def mean_percent(shares: Sequence[float]) -> Mean:
+    """The mean of shares in percent; its interval ends where percents do, at 0 and 100."""
+    mean = mean_interval([100 * share for share in shares])
+    return replace(mean, low=max(0.0, mean.low), high=min(100.0, mean.high)) if mean.count > 1 else mean
 
 
 def told(what: str, seed: str | None, ours: Any, why: str) -> Compared:

@@ -14,6 +14,7 @@ from foolscope.experiments.catalog.common import (
     accuracy_chart,
     correct_within,
     first,
+    mean_percent,
     read,
     with_eps,
     written,
@@ -23,7 +24,7 @@ from foolscope.experiments.examined import LIMIT, PASSES
 from foolscope.experiments.experiment import Experiment, Found, Kind, Sample, Scene, Work
 from foolscope.experiments.findings import Chart, Figure, Findings, Line, Table, Value
 from foolscope.masking import Examination, examine
-from foolscope.measure import Mean, mean_interval
+from foolscope.measure import Mean
 from foolscope.spec import format_value, parameter
 
 _ALL = "all together"
@@ -141,7 +142,7 @@ class Masking(Experiment):
     def _means(self, sample: Sample, found: Found, network: Network) -> list[Mean]:
         """Accuracy in percent at the reference radius under each attack, then under all, over the seeds."""
         seeds = [self._right(sample, found, network, seed) for seed in self._study(sample).seeds]
-        return [mean_interval([100 * float(right.mean()) for right in one]) for one in zip(*seeds, strict=True)]
+        return [mean_percent([float(right.mean()) for right in one]) for one in zip(*seeds, strict=True)]
 
     def _right(self, sample: Sample, found: Found, network: Network, seed: int) -> list[NDArray[np.bool_]]:
         """Which images each attack leaves right at the reference radius, and which all of them do."""
@@ -158,7 +159,7 @@ class Masking(Experiment):
         for network in study.networks:
             runs = [found.joined(self._nearest(sample, network, seed)) for seed in study.seeds]
             points = [
-                (eps, mean_interval([100 * float(correct_within(run, eps).mean()) for run in runs]))
+                (eps, mean_percent([float(correct_within(run, eps).mean()) for run in runs]))
                 for eps in (0.0, *study.radii)
             ]
             lines.append(Line.of(network.name, points))
@@ -171,4 +172,4 @@ class Masking(Experiment):
         counts = Counter(one.verdict for one in seen)
         gains = [piece.value for one in seen for piece in one.evidence if piece.code == "saturation"]
         told_counts = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
-        return told_counts, mean_interval([100 * gain for gain in gains if gain is not None])
+        return told_counts, mean_percent([gain for gain in gains if gain is not None])

@@ -16,6 +16,7 @@ from foolscope.experiments.catalog.common import (
     accuracy_chart,
     attacks,
     correct,
+    mean_percent,
     predictions,
     radii,
     told,
@@ -24,7 +25,7 @@ from foolscope.experiments.catalog.common import (
 from foolscope.experiments.experiment import TRAINING, Found, Images, Kind, Sample, Scene, Work, numbers
 from foolscope.experiments.findings import Chart, Compared, Line
 from foolscope.experiments.train import default_recipe
-from foolscope.measure import Mean, mean_interval
+from foolscope.measure import Mean
 from foolscope.models.training import Recipe, train
 from foolscope.spec import format_value, split
 
@@ -172,7 +173,7 @@ class Study:
         return sentences, compared
 
     def _mean(self, found: Found, works: Callable[[int], Sequence[Work]]) -> Mean:
-        return mean_interval([100 * correct(found.joined(works(seed))).value for seed in self.seeds])
+        return mean_percent([correct(found.joined(works(seed))).value for seed in self.seeds])
 
     def charts(self, sample: Sample, found: Found) -> tuple[Chart, ...]:
         """Accuracy against the radius, one chart an attack, one line a network."""
