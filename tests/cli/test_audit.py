@@ -85,6 +85,14 @@ def test_a_dry_run_tells_the_attacks_and_what_they_cost(program: Program, net: s
     out = program(*asked).out
     assert "bits:depth=3 has no smooth stand-in: adaptive gradients pass it straight through." in out.splitlines()
     assert program(*asked, "--dry-run").out.splitlines()[-1].startswith("at most 0 passes over an image are left")
+    more = (*asked, "--examine", "--explain", "saliency,grad-cam", "--dry-run")
+    assert program(*more).out.splitlines()[-2:] == [
+        "Besides, it examines: the plain network, bits:depth=3, jpeg.",
+        "Besides, it explains the strongest attack by: saliency, grad-cam.",
+    ]
+    content = program(*more, "--json").json
+    assert [one["defense"] for one in content["examinations"]] == ["", "bits:depth=3", "jpeg"]
+    assert content["explanations"] == ["saliency", "grad-cam"]
 
 
 def test_one_attack_has_no_worst_of_all(program: Program, net: str) -> None:

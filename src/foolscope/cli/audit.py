@@ -146,7 +146,10 @@ def _print_plan(model: str, data: str, *, json: bool, **asked: Any) -> None:
     plan = plan_audit(model, data, **asked)
     steps, images = plan.steps(), len(plan.audit.data)
     if json:
-        console.print_json({"images": images, "steps": [asdict(step) for step in steps]})
+        examined = [{"defense": job.victim, "norm": job.norm, "eps": job.eps} for job in plan.audit.examinations]
+        explained = list(plan.audit.explanations)
+        record = {"images": images, "steps": [asdict(step) for step in steps]}
+        console.print_json({**record, "examinations": examined, "explanations": explained})
         return
     made = console.table("attack", "defense", "mode", ">radii", ">passes an image", ">cells", ">done")
     for step in steps:
@@ -158,6 +161,12 @@ def _print_plan(model: str, data: str, *, json: bool, **asked: Any) -> None:
     left = images * sum(step.passes * (step.cells - step.done) / step.cells for step in steps)
     told = f"at most {left:,.0f} passes over an image are left, for {images:,} images; most leave their attack early"
     out.print(f"{told}.", markup=False, soft_wrap=True)
+    if plan.audit.examinations:
+        networks = ", ".join(job.victim or "the plain network" for job in plan.audit.examinations)
+        out.print(f"Besides, it examines: {networks}.", markup=False, soft_wrap=True)
+    if plan.audit.explanations:
+        methods = ", ".join(plan.audit.explanations)
+        out.print(f"Besides, it explains the strongest attack by: {methods}.", markup=False, soft_wrap=True)
 
 
 def print_tables(results: Results) -> None:
