@@ -52,6 +52,19 @@ class Run:
         preview = ", a preview" if data["preview"] else ""
         return f"{Path(data['spec']).name}, {data['images']:,} of {data['of']:,} {data['split']} images{preview}"
 
+    @property
+    def command(self) -> str:
+        """The command that repeats it; where a folder lies here means nothing elsewhere."""
+        command, spec = str(self.content["about"]["command"]), self.content["about"]["data"]["spec"]
+        return command.replace(spec, "folder:PATH") if spec.startswith("folder:") else command
+
+    @property
+    def figures(self) -> list[str]:
+        """The names of its figures; of a folder's images, which are not ours to show, those alone that show numbers."""
+        names: list[str] = self.content["figures"]
+        foreign = self.content["about"]["data"]["spec"].startswith("folder:")
+        return [name for name in names if not foreign or (self.folder / "data" / f"{name}.csv").is_file()]
+
 
 def runs(folder: Path) -> list[Run]:
     """The runs in a folder, in the catalog's order."""
@@ -94,14 +107,14 @@ def page(found: list[Run], images: Path) -> Iterator[str]:
     yield "Made by `python tools/gallery.py RUNS` from finished runs, whose commands it names:"
     yield "[experiments.md](experiments.md) tells of them. The page that `foolscope run` writes has all figures."
     for run in found:
-        about, kind = run.content["about"], EXPERIMENTS[run.name]
+        kind = EXPERIMENTS[run.name]
         yield ""
         yield f"## {run.name}: {run.title}"
         yield ""
-        yield f"`{about['command']}` ({kind.figure}). The seed: {kind.told()['seed']}"
+        yield f"`{run.command}` ({kind.figure}). The seed: {kind.told()['seed']}"
         yield ""
         yield from (f"- {sentence}" for sentence in run.content["told"])
-        for figure in run.content["figures"][:FIGURES]:
+        for figure in run.figures[:FIGURES]:
             file = images / f"{run.folder.name}-{figure}.png"
             file.write_bytes(reduced(run.folder / "figures" / f"{figure}.png"))
             yield ""

@@ -327,5 +327,5 @@ def test_the_interval_of_percents_ends_where_they_do() -> None:
     assert mean_percent([0.9, 1.0, 1.0]).high == 100.0
     assert mean_percent([0.0, 0.0, 0.1]).low == 0.0
     narrow = mean_percent([0.5, 0.51, 0.52])
-    assert (narrow.low, narrow.high) == (pytest.approx(48.52, abs=0.01), pytest.approx(53.48, abs=0.01))
+    assert [narrow.low, narrow.high] == pytest.approx([48.52, 53.48], abs=0.01)
     assert math.isinf(mean_percent([0.5]).low), "one value says nothing"

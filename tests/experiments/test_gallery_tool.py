@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from foolscope.experiments.running import run
 from foolscope.experiments.store import Store
@@ -35,6 +36,25 @@ def test_the_gallery_shows_every_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "old.png" not in written
     assert all(f"images/gallery/{name}" in page for name in written)
     assert all(0 < path.stat().st_size <= TOOL["LARGEST"] for path in images.iterdir())
+
+
+def test_pictures_of_a_folder_are_credited_on_the_page_and_left_out_of_the_gallery(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for row, name in enumerate(("a.png", "b.png")):
+        Image.new("RGB", (32, 32), (90 * row, 120, 60)).save(folder / name)
+    (folder / "labels.csv").write_text("file,label,author\na.png,0,Ada\nb.png,1,Bob\n")
+    found = run("jpeg-levels", f"folder:{folder}", settings={"shown": "1"}, store=Store(tmp_path / "store"), jobs=1)
+    page = write_run(found, tmp_path / "runs" / "one").read_text()
+    assert "Ada; Bob" in page or "Bob; Ada" in page
+    monkeypatch.setattr(sys, "argv", ["gallery.py", str(tmp_path / "runs"), "--docs", str(tmp_path / "docs")])
+    TOOL["main"]()
+    assert [path.name for path in (tmp_path / "docs/images/gallery").iterdir()] == ["one-size-and-psnr.png"]
+    text = (tmp_path / "docs" / "gallery.md").read_text()
+    assert "`foolscope run jpeg-levels --data folder:PATH --set shown=1`" in text
+    assert str(folder) not in text
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ class RunResult:
             "settings": {f.name: getattr(self.experiment, f.name) for f in dataclasses.fields(self.experiment)},
             "data": {
                 "spec": data.name, "split": data.split, "images": len(data), "of": data.total,
-                "preview": self.is_preview, "digest": data.digest,
+                "preview": self.is_preview, "digest": data.digest, "credits": list(dict.fromkeys(data.credits or ())),
             },
             "seed": self.asked.seed,
             "command": self.asked.command(),

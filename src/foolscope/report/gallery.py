@@ -136,6 +136,8 @@ def _provenance(about: dict[str, Any]) -> Html:
         "Versions": ", ".join(f"{name} {version}" for name, version in about["versions"].items() if version),
         "Machine": f"{machine['system']}, {machine['processor']}",
     }
+    if about["data"]["credits"]:
+        entries["Pictures"] = "; ".join(about["data"]["credits"])
     pairs = [part for name, text in entries.items() for part in (tag("dt", name), tag("dd", text))]
     return tag("dl", *pairs, class_="pairs")
 
