@@ -11,8 +11,15 @@ import torch
 
 from foolscope.errors import InputError, ParameterError
 from foolscope.experiments.catalog.agv import Chain, Judgment, best
-from foolscope.experiments.catalog.cifar_cnn import _layers
-from foolscope.experiments.catalog.common import IMAGENET_NETWORKS, correct_within, read, shipped_networks, written
+from foolscope.experiments.catalog.cifar_cnn import _epochs, _layers
+from foolscope.experiments.catalog.common import (
+    IMAGENET_NETWORKS,
+    correct_within,
+    mean_percent,
+    read,
+    shipped_networks,
+    written,
+)
 from foolscope.experiments.experiment import Images, Library, Work
 from foolscope.experiments.running import Asked, Planned, plan
 from foolscope.experiments.store import Store, cell_key
@@ -147,3 +154,11 @@ def test_what_a_cell_needs_beside_a_training_leaves_its_network_a_digest() -> No
     first, same, other = (cell_key(library.spec(work)) for work in works)
     assert first == same != other
     assert works[0].training is None
+
+
+def test_an_epochs_accuracy_has_the_interval_over_the_seeds_or_over_the_images() -> None:
+    one, other = Proportion(90, 100), Proportion(80, 100)
+    (alone,) = _epochs([[one]])
+    assert (alone.value, alone.low, alone.high) == (90.0, 100 * one.low, 100 * one.high)
+    (both,) = _epochs([[one], [other]])
+    assert both == mean_percent([0.9, 0.8])

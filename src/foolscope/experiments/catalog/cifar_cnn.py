@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from foolscope.experiments.catalog.common import AGREES, read, told, written
+from foolscope.experiments.catalog.common import AGREES, mean_percent, read, told, written
 from foolscope.experiments.experiment import Experiment, Found, Images, Kind, Sample, Scene, Work, numbers
 from foolscope.experiments.findings import Chart, Figure, Findings, Line, Table, Value
 from foolscope.experiments.provenance import ParameterCount
 from foolscope.experiments.train import default_recipe
-from foolscope.measure import Proportion
+from foolscope.measure import Mean, Proportion, mean_interval
 from foolscope.models.engine import Engine
 from foolscope.models.training import Recipe, train
 from foolscope.spec import parameter
@@ -92,7 +92,7 @@ class CifarCnn(Experiment):
     on: ClassVar[tuple[str, ...]] = ("cifar10", "mnist", "digits")
 
     epochs: int = parameter(0, "epochs of the training; 0: the usual number", low=0)
-    seeds: str = parameter("0", "seeds of the trainings")
+    seeds: str = parameter("0,1,2", "seeds of the trainings")
     model: str = parameter("auto", "the network; auto: cifar-cnn for cifar10, else lenet")
     train_images: int = parameter(0, "training images; 0: all", low=0)
 
@@ -129,14 +129,14 @@ class CifarCnn(Experiment):
         trained, buffers = (sum(layer[key] for layer in layers) for key in ("parameters", "buffers"))
         tested = int(runs[0]["tested"])
         shares = [[Proportion(int(right), tested) for right in run["right"]] for run in runs]
-        ends = [one[-1] for one in shares]
-        told_last = ", ".join(map(str, ends))
-        best = max(range(len(shares[0])), key=lambda epoch: shares[0][epoch].value)
+        epochs = _epochs(shares)
+        best = max(range(len(epochs)), key=lambda epoch: epochs[epoch].value)
+        seeds = f", over {len(runs)} seeds" if len(runs) > 1 else ""
         figure = Figure(
             name="training",
-            caption=f"{model}: accuracy on {tested:,} test images after every epoch, with 95 % intervals, and on the "
-            "training images meanwhile, augmented and with dropout; and the loss on these. Seed by seed.",
-            content=_charts(works, runs, shares),
+            caption=f"{model}: accuracy on {tested:,} test images after every epoch, and on the training images "
+            f"meanwhile, augmented and with dropout; and the loss on these. Bands are 95 % intervals{seeds}.",
+            content=_charts(runs, epochs),
         )
         columns = ("layer", "output", "parameters", "not trained")
         rows: list[tuple[Value, ...]] = [
@@ -150,8 +150,8 @@ class CifarCnn(Experiment):
         )  # fmt: skip
         sentences = (
             f"{model} has {trained + buffers:,} parameters, {trained:,} of them trained.",
-            f"After {len(shares[0])} epochs it classifies {told_last} of the test images right; the most, "
-            f"{shares[0][best]}, after {best + 1} (seed {works[0].options['seed']}).",
+            f"After {len(epochs)} epochs it classifies {_share(epochs[-1])} of the test images right{seeds}; the most, "
+            f"{_share(epochs[best])}, after {best + 1}.",
         )
         is_theirs = model == _USUAL["cifar10"]
         agrees = (trained + buffers, trained) == (_TOTAL, _TRAINABLE)
@@ -162,7 +162,7 @@ class CifarCnn(Experiment):
             told(
                 "accuracy on test images after the last epoch",
                 "a curve without numbers",
-                told_last,
+                _share(epochs[-1]),
                 "the report does not say how it was trained",
             ),
         )
@@ -172,16 +172,28 @@ class CifarCnn(Experiment):
         )  # fmt: skip
 
 
-def _charts(works: list[Work], runs: list[Any], shares: list[list[Proportion]]) -> tuple[Chart, Chart]:
+def _epochs(shares: list[list[Proportion]]) -> list[Mean]:
+    """Accuracy in percent after every epoch: with the interval over the seeds, of a single one that over its images."""
+    if len(shares) > 1:
+        return [mean_percent([share.value for share in after]) for after in zip(*shares, strict=True)]
+    return [Mean(100 * one.value, 100 * one.low, 100 * one.high, 1) for one in shares[0]]
+
+
+def _share(mean: Mean) -> str:
+    return f"{mean.value:.1f} % [{mean.low:.1f}, {mean.high:.1f}]"
+
+
+def _charts(runs: list[Any], epochs: list[Mean]) -> tuple[Chart, Chart]:
     """Accuracy and loss against epochs."""
-    epochs = [float(epoch + 1) for epoch in range(len(shares[0]))]
-    lines, losses = [], []
-    for work, run, one in zip(works, runs, shares, strict=True):
-        seed = f", seed {work.options['seed']}" if len(works) > 1 else ""
-        lines.append(Line.of(f"test images{seed}", list(zip(epochs, one, strict=True)), percent=True))
-        lines.append(Line(f"training images{seed}", epochs, (100 * run["accuracy"]).tolist()))
-        losses.append(Line(f"training images{seed}", epochs, run["loss"].tolist()))
+    x = [float(epoch + 1) for epoch in range(len(epochs))]
+    seen = [mean_percent(list(after)) for after in zip(*(run["accuracy"].tolist() for run in runs), strict=True)]
+    lost = [mean_interval(list(after)) for after in zip(*(run["loss"].tolist() for run in runs), strict=True)]
     accuracies = Chart(
-        title="Accuracy", lines=tuple(lines), x="epoch", y="accuracy (%)", y_range=(0.0, 100.0), whole=True
-    )
-    return accuracies, Chart(title="Loss", lines=tuple(losses), x="epoch", y="mean cross-entropy", whole=True)
+        title="Accuracy", x="epoch", y="accuracy (%)", y_range=(0.0, 100.0), whole=True,
+        lines=(
+            Line.of("test images", list(zip(x, epochs, strict=True))),
+            Line.of("training images", list(zip(x, seen, strict=True))),
+        ),
+    )  # fmt: skip
+    losses = (Line.of("training images", list(zip(x, lost, strict=True))),)
+    return accuracies, Chart(title="Loss", lines=losses, x="epoch", y="mean cross-entropy", whole=True)

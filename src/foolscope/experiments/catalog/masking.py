@@ -24,7 +24,7 @@ from foolscope.experiments.examined import LIMIT, PASSES
 from foolscope.experiments.experiment import Experiment, Found, Kind, Sample, Scene, Work
 from foolscope.experiments.findings import Chart, Figure, Findings, Line, Table, Value
 from foolscope.masking import Examination, examine
-from foolscope.measure import Mean
+from foolscope.measure import Mean, mean_interval
 from foolscope.spec import format_value, parameter
 
 _ALL = "all together"
@@ -172,4 +172,4 @@ class Masking(Experiment):
         counts = Counter(one.verdict for one in seen)
         gains = [piece.value for one in seen for piece in one.evidence if piece.code == "saturation"]
         told_counts = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
-        return told_counts, mean_percent([gain for gain in gains if gain is not None])
+        return told_counts, mean_interval([100 * gain for gain in gains if gain is not None])

@@ -166,7 +166,8 @@ class Study:
         for attack, before, after in zip(attacks, first, last, strict=True):
             where = f"{attack} at ε = {format_value(self.reference)}"
             ours = f"{before.value:.1f} % with {names[0]}, {after.value:.1f} % with {names[1]}"
-            sentences.append(f"{where}: {ours}, means over {count} seed{'s' if count > 1 else ''}.")
+            apart = "" if _order(before, after) else ", whose 95 % intervals overlap"
+            sentences.append(f"{where}: {ours}, {f'means over {count} seeds{apart}' if count > 1 else 'of one seed'}.")
             known = attack.partition(":")[0] == "fgsm"
             why = _trend(before, after, count) if known else "not tested there"
             compared.append(told(f"accuracy under {where}", seed if known else None, ours, why))
@@ -192,8 +193,13 @@ def _trend(before: Mean, after: Mean, seeds: int) -> str:
     """Why a report that sees the accuracy rise, by one training each, is right or not."""
     if seeds == 1:
         return "one training of each network cannot tell"
-    if after.low > before.high:
-        return AGREES
-    if after.high < before.low:
-        return f"it falls, by {seeds} trainings of each network; the report has one"
-    return f"no trend: the 95 % intervals of {seeds} trainings of each network overlap; the report has one"
+    return {
+        1: AGREES,
+        -1: f"it falls, by {seeds} trainings of each network; the report has one",
+        0: f"no trend: the 95 % intervals of {seeds} trainings of each network overlap; the report has one",
+    }[_order(before, after)]
+
+
+def _order(before: Mean, after: Mean) -> int:
+    """1 where the second mean lies above the first beyond their intervals, -1 where it lies below, else 0."""
+    return (after.low > before.high) - (after.high < before.low)
