@@ -15,11 +15,11 @@ import torch
 from foolscope.data import load_data
 from foolscope.errors import InputError
 from foolscope.experiments.catalog import EXPERIMENTS
-from foolscope.experiments.catalog.common import AGREES, file_names, mean_percent
-from foolscope.experiments.catalog.first_error import _against_seed, _first, _spread
-from foolscope.experiments.catalog.jpeg_accuracy import _helps_most
+from foolscope.experiments.catalog.common import AGREES, Gain, file_names, helps_most, mean_percent
+from foolscope.experiments.catalog.first_error import _against_seed, _distance, _first, _spread
+from foolscope.experiments.catalog.masking import conclusion
 from foolscope.experiments.catalog.noise_spectrum import _WHITE
-from foolscope.experiments.catalog.trained import _trend
+from foolscope.experiments.catalog.trained import change, told_change, trend
 from foolscope.experiments.experiment import networks
 from foolscope.experiments.findings import Bars, Figure, Line, Pictures
 from foolscope.experiments.running import RunResult, run, run_planned
@@ -231,22 +231,15 @@ def test_every_picture_of_the_first_error_has_its_radius_and_answer(tmp_path: Pa
     assert [row.seed for row in result.findings.compared] == ["FGSM needs a smaller ε than FGM"] * 2
 
 
-@pytest.mark.parametrize(
-    ("fgsm", "fgm", "why"),
-    [
-        (0.2, 2.0, AGREES),
-        (0.2, math.inf, AGREES),
-        (0.2, 0.2, "on this image FGM errs at no larger a radius"),
-        (math.inf, 0.2, "on this image FGM errs at no larger a radius"),
-        (math.inf, 2.0, "the image errs too late to tell"),
-        (math.inf, math.inf, "the image errs too late to tell"),
-    ],
-)
-def test_the_first_error_is_compared_with_the_seed(fgsm: float, fgm: float, why: str) -> None:
-    row = _against_seed("lenet", {"fgsm": fgsm, "fgm": fgm}, {"fgsm": 0.3, "fgm": 6.0})
-    assert row.why == why
-    told = "fgsm 0.2 in linf" if math.isfinite(fgsm) else "fgsm none up to 0.3 in linf"
-    assert str(row.ours).startswith(told)
+def test_the_first_errors_are_compared_in_one_norm() -> None:
+    """FGM needs less for two of the three images that err; where one never errs its distance is infinite."""
+    fgsm, fgm = torch.tensor([1.0, 2.0, math.inf, math.inf]), torch.tensor([0.5, 3.0, 1.0, math.inf])
+    row = _against_seed("lenet", fgsm, fgm)
+    assert row.seed == "FGSM needs a smaller ε than FGM"
+    assert row.ours == "2, 1"
+    assert row.why.startswith("the report's ε are radii of two norms; in l2 FGM needs less for 66.7 %")
+    l2 = torch.tensor([[0.0, 1.0, 2.0], [0.0, 1.5, 3.0]])
+    assert _distance(l2, torch.tensor([2.0, math.inf], dtype=torch.float64)).tolist() == [2.0, math.inf]
 
 
 @pytest.mark.parametrize("name", ["transfer-function", "jpeg-rescue"])
@@ -258,20 +251,46 @@ def test_two_networks_of_one_architecture_have_figures_of_their_own(name: str, s
     assert len(names) == len(set(names)) == (2 if "rescue" in name else 4)
 
 
+def points(low: float, high: float, count: int = 3) -> Mean:
+    return Mean((low + high) / 2, low, high, count)
+
+
 @pytest.mark.parametrize(
-    ("before", "after", "seeds", "why"),
+    ("changes", "told"),
     [
-        ((40, 50), (51, 60), 3, AGREES),
-        ((40, 50), (50, 60), 3, "no trend: the 95 % intervals of 3 trainings of each network overlap"),
-        ((51, 60), (40, 50), 3, "it falls, by 3 trainings of each network"),
-        ((-math.inf, math.inf), (-math.inf, math.inf), 1, "one training of each network cannot tell"),
+        ({0.1: points(1, 3), 0.2: points(2, 4)}, "agrees: it rises at every radius"),
+        (
+            {0.1: points(1, 3), 0.2: points(-2, 4)},
+            "rises at ε = 0.1; 3 trainings of each network show no change elsewhere",
+        ),
+        ({0.1: points(1, 3), 0.2: points(-4, -1)}, "rises at ε = 0.1; falls at ε = 0.2"),
+        ({0.1: points(-1, 3)}, "3 trainings of each network show no change at any radius"),
+        ({0.1: points(1, 3, 1)}, "one training of each network cannot tell"),
     ],
 )
-def test_a_trend_is_one_where_the_intervals_lie_apart(
-    before: tuple[float, float], after: tuple[float, float], seeds: int, why: str
-) -> None:
-    first, last = (Mean(50.0, low, high, seeds) for low, high in (before, after))
-    assert _trend(first, last, seeds).startswith(why)
+def test_a_trend_is_one_where_the_changes_say_so(changes: dict[float, Mean], told: str) -> None:
+    assert trend(changes) == told
+
+
+def test_a_change_is_taken_seed_by_seed() -> None:
+    """Seeds that differ much and all gain two points have gained two points."""
+    gained = change([0.1, 0.5, 0.9], [0.12, 0.52, 0.92])
+    assert [gained.value, gained.low, gained.high] == pytest.approx([2.0, 2.0, 2.0])
+    assert told_change(change([0.1], [0.2])) == "+10.0 points of one seed"
+
+
+@pytest.mark.parametrize(
+    ("shown", "left", "told"),
+    [
+        (points(1, 3), points(1, 3), "stays under all attacks together: it is no masking"),
+        (points(1, 3), points(-1, 3), "under all attacks together none is shown: it may be masking"),
+        (points(-1, 3), points(1, 3), "Under all attacks together there is a gain, and under fgsm none is shown"),
+        (points(-1, 3), points(-1, 3), "3 seeds show no gain beyond chance, neither under fgsm nor"),
+        (points(1, 3, 1), points(1, 3, 1), "One training of each network cannot tell"),
+    ],
+)
+def test_a_gain_is_masking_where_other_attacks_do_not_see_it(shown: Mean, left: Mean, told: str) -> None:
+    assert told in conclusion("fgsm", shown, left)
 
 
 def test_file_names_differ_where_specs_do() -> None:
@@ -289,12 +308,23 @@ def test_the_lines_of_a_chart_differ_and_so_do_its_marks(tmp_path: Path) -> None
     assert len(png_file(chart(bars))) > 500
 
 
-def test_a_gain_within_the_intervals_is_none(store: Store) -> None:
-    """Of 2 images nothing can be said."""
+def test_a_gain_is_one_that_chance_does_not_explain() -> None:
+    """By the binomial distribution: of 11 images that change all are won with a chance of 2 in 2^11."""
+    right, wrong = np.ones(11, np.bool_), np.zeros(11, np.bool_)
+    assert (Gain.of(wrong, right).won, Gain.of(wrong, right).lost) == (11, 0)
+    assert Gain.of(wrong, right).p == pytest.approx(2 / 2**11)
+    assert Gain.of(wrong, right, choices=30).p == pytest.approx(60 / 2**11)
+    assert Gain.of(wrong, right, choices=30).is_shown
+    assert not Gain.of(wrong[:5], right[:5]).is_shown, "5 of 5 are 1 in 16"
+    assert not Gain.of(right, wrong).is_shown, "it is a loss"
+    assert Gain.of(right, right).p == 1.0
+    assert str(Gain(1234, 5, 0.0)) == "1,234 images won, 5 lost"
+
+
+def test_of_two_images_no_gain_is_shown(store: Store) -> None:
     asked = {"eps": "0.2", "qualities": "10"}
     few = run("jpeg-epsilon", "digits", settings=asked, limit=2, store=store, jobs=1).findings
-    assert "there is no gain beyond the intervals" in few.told[0]
-    assert few.compared[0].why == "the 95 % intervals of the two overlap: these images show no gain"
+    assert few.compared[0].why.startswith("no gain is shown: ")
 
 
 def test_white_noise_has_its_mean_frequency() -> None:
@@ -320,7 +350,7 @@ def test_an_unknown_class_is_refused(tmp_path: Path) -> None:
 )
 def test_jpeg_helps_most_where_it_gains_most(right: list[list[int]], expected: tuple[int, int]) -> None:
     """Rows are the plain network and two qualities, columns radii."""
-    assert _helps_most([[Proportion(count, 10) for count in row] for row in right]) == expected
+    assert helps_most([[Proportion(count, 10) for count in row] for row in right]) == expected
 
 
 def test_the_interval_of_percents_ends_where_they_do() -> None:

@@ -26,7 +26,7 @@ CODE = {
     "attack-noise": (1, "6f46316ce8500b32"),
     "jpeg-levels": (1, "1dbd3cdfb040b175"),
     "transfer": (1, "e9907a3d4e60b1d4"),
-    "first-error": (1, "3c79ffdae7963e88"),
+    "first-error": (2, "107a483532a73f8e"),
     "noise-spectrum": (1, "2e962d4419f4033e"),
     "saliency": (1, "32d45ce8f8b37b7f"),
     "fourier-heatmap": (1, "cef3b6a91b1b56d3"),

@@ -38,22 +38,22 @@ class AdaptiveJpeg(Experiment):
 
     The seed: Fig. 11 and 17 test JPEG only against attacks on the plain network, and conclude that it defends.
 
-    Differences: the same attack with gradients that pass through JPEG takes most of what it seemed to give: Athalye,
-    Carlini and Wagner 2018 (arXiv 1802.00420) bring input transformations to 0 %. Each image counts under the worse of
-    two, straight through the codec (the identity backwards) and along its smooth stand-in; forwards both are the real
-    codec. The lower of both curves is what the defense deserves at most. Iterated steps (BIM) show it more plainly than
-    FGSM.
+    Differences: the same attack with gradients that pass through JPEG, of which Athalye, Carlini and Wagner 2018 (arXiv
+    1802.00420) bring input transformations to 0 %. Each image counts under the worst of three: the attack that does not
+    know of JPEG, and those straight through the codec (the identity backwards) and along its smooth stand-in; forwards
+    all meet the real codec. What they leave is what the defense deserves at most. Many steps show it more plainly than
+    few, which flatter the defense: to LeNet on MNIST 10 of BIM leave several times as much as 40 of APGD.
     """
 
     name: ClassVar[str] = "adaptive-jpeg"
     figure: ClassVar[str] = "Fig. 11 and 17, beyond the report"
     summary: ClassVar[str] = "JPEG against attacks that know of it, beside those that do not"
     on: ClassVar[tuple[str, ...]] = ("mnist", "cifar10", "digits")
-    usual: ClassVar[int | None] = 1000
+    usual: ClassVar[int | None] = 256
 
     eps: str = parameter("auto", USUAL_RADII)
     qualities: str = parameter("10,50,90", "JPEG qualities, 1 to 100")
-    attack: str = parameter("bim:steps=10", "an attack with a radius in linf")
+    attack: str = parameter("apgd:steps=50", "an attack with a radius in linf")
     models: str = parameter("auto", "networks, joined by '|'; auto: those of the report with shipped weights")
 
     def cells(self, sample: Sample) -> list[Work]:
@@ -77,9 +77,13 @@ class AdaptiveJpeg(Experiment):
         ]
 
     def _knowing(self, sample: Sample, found: Found, model: str, eps: float, victim: str) -> Proportion:
-        """What the attacks along all gradients leave together."""
-        runs = [found.joined(works) for works in self._adaptive(sample, model, eps, victim)]
-        return accuracy(torch.from_numpy(np.all([run["prediction_0"] == run["label"] for run in runs], axis=0)))
+        """What the attack leaves along all gradients and along the plain network's together."""
+        oblivious, place = found.joined(self._oblivious(sample, model, eps)), victims(self.qualities).index(victim)
+        right = [oblivious[f"prediction_{place}"] == oblivious["label"]]
+        for works in self._adaptive(sample, model, eps, victim):
+            run = found.joined(works)
+            right.append(run["prediction_0"] == run["label"])
+        return accuracy(torch.from_numpy(np.all(right, axis=0)))
 
     def show(self, sample: Sample, found: Found) -> Findings:
         panels: list[Chart] = []
@@ -112,7 +116,7 @@ class AdaptiveJpeg(Experiment):
             sentences.append(
                 f"{model}, {victim_name(name)} at ε = {format_value(eps)}: {percent(seeming)} against the attack that "
                 f"does not know of JPEG, {percent(real)} against the one that does, {percent(plain[place][1])} without "
-                "JPEG."
+                f"JPEG.{_taken(seeming.value, real.value, plain[place][1].value)}"
             )
             what = f"{model}: {victim_name(name)}, ε = {format_value(eps)}, oblivious and adaptive accuracy"
             compared.append(
@@ -128,6 +132,13 @@ class AdaptiveJpeg(Experiment):
         columns = ("network, quality, radius", "oblivious", "adaptive")
         table = Table(name="adaptive", caption="Accuracy behind JPEG", columns=columns, rows=tuple(rows))
         return Findings(told=tuple(sentences), figures=(figure,), tables=(table,), compared=tuple(compared))
+
+
+def _taken(seeming: float, real: float, plain: float) -> str:
+    """How much of what a defense seems to give the attack that knows of it takes; '' where that is nothing."""
+    if seeming <= plain:
+        return ""
+    return f" Of what it seems to give {100 * min(1.0, (seeming - real) / (seeming - plain)):.0f} % are taken."
 
 
 Points = dict[str, list[tuple[float, Proportion]]]

@@ -91,6 +91,8 @@ class AttackNoise(Experiment):
         for name, label in (("source", self.source), ("target", self.target)):
             if label >= sample.data.num_classes:
                 raise InputError(f"{name} must be below the {sample.data.num_classes} classes, got {label}.")
+        if self.source == self.target:
+            raise InputError(f"source and target must be two classes, got {self.source} for both.")
         return [self._work(sample)]
 
     def _work(self, sample: Sample) -> Work:

@@ -6,25 +6,27 @@ import itertools
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from foolscope.attacks import Untargeted, parse_attack
+from foolscope.attacks import Attack, Untargeted, parse_attack
 from foolscope.defenses import parse_defense
 from foolscope.errors import ParameterError
 from foolscope.experiments.cells import PLAIN, to_the_end
 from foolscope.experiments.experiment import Arrays, Found, Images, Kind, Sample, Scene, Work, numbers
 from foolscope.experiments.findings import Chart, Compared, Line
-from foolscope.experiments.grid import default_eps
+from foolscope.experiments.grid import default_eps, norm_of
 from foolscope.files import canonical_json
 from foolscope.measure import Mean, Proportion, accuracy, mean_interval
 from foolscope.models import shipped
 from foolscope.randomness import generator
+
+T = TypeVar("T")
 
 
 def clean(scene: Scene) -> dict[str, Tensor]:
@@ -164,6 +166,13 @@ def radii(text: str, sample: Sample) -> tuple[float, ...]:
     return above
 
 
+def by_images(sample: Sample, *, digits: T, gray: T, color: T) -> T:
+    """What suits the images: digits are fooled at smaller radii than other gray ones."""
+    if sample.name in _RADII:
+        return digits
+    return gray if sample.data.pixels.shape[3] == 1 else color
+
+
 USUAL_RADII = "radii in linf; auto: to 0.3 for gray images (digits: to 0.1), to 16/255 for color"
 
 _RADII = {"digits": (0.01, 0.02, 0.03, 0.05, 0.1)}
@@ -176,8 +185,18 @@ def accuracy_chart(title: str, lines: tuple[Line, ...], x: str = "radius ε in l
 
 
 def with_eps(attack: str, eps: float) -> str:
-    """An attack's spec at a radius."""
-    return parse_attack(attack).replace(eps=eps).spec()
+    """An attack's spec at a radius in linf.  Raises `ParameterError` of an attack that is bounded in another norm."""
+    found = parse_attack(attack).replace(eps=eps)
+    check_linf(found)
+    return found.spec()
+
+
+def check_linf(attack: Attack) -> None:
+    """Raise `ParameterError` where an attack is not measured in linf."""
+    if norm_of(attack) != "linf":
+        raise ParameterError(
+            f"{attack.name} is measured in {norm_of(attack) or 'no norm'} here, and linf is asked for."
+        )
 
 
 def percent(share: Proportion) -> str:
@@ -188,8 +207,6 @@ def percent(share: Proportion) -> str:
 AGREES = "agrees"
 """Why ours is not the seed's: it is."""
 
-NO_GAIN = "the 95 % intervals of the two overlap: these images show no gain"
-
 NO_NUMBERS = "the report has pictures, no numbers"
 
 
@@ -197,6 +214,48 @@ def mean_percent(shares: Sequence[float]) -> Mean:
     """The mean of shares in percent; its interval ends where percents do, at 0 and 100."""
     mean = mean_interval([100 * share for share in shares])
     return replace(mean, low=max(0.0, mean.low), high=min(100.0, mean.high)) if mean.count > 1 else mean
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How many images a defense turns right and how many wrong, and how likely so unequal numbers are by chance.
+
+    `p` is that of the exact two-sided sign test on the images that change (McNemar 1947), times the number of gains
+    that the largest was chosen from (Bonferroni).
+    """
+
+    won: int
+    lost: int
+    p: float
+
+    @classmethod
+    def of(cls, before: NDArray[np.bool_], after: NDArray[np.bool_], choices: int = 1) -> Gain:
+        """From which images (N,) are right without and with the defense."""
+        from scipy.stats import binomtest
+
+        won, lost = int((after & ~before).sum()), int((before & ~after).sum())
+        p = binomtest(won, won + lost).pvalue if won + lost else 1.0
+        return cls(won, lost, min(1.0, choices * float(p)))
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether it is a gain, and none that chance explains."""
+        return self.won > self.lost and self.p < 0.05
+
+    def __str__(self) -> str:
+        return f"{self.won:,} images won, {self.lost:,} lost"
+
+
+def helps_most(shares: Sequence[Sequence[Proportion]]) -> tuple[int, int]:
+    """The victim and the radius, by their places, where a defense gains most over the first victim, the plain one."""
+    places = itertools.product(range(1, len(shares)), range(len(shares[0])))
+    return max(places, key=lambda at: shares[at[0]][at[1]].value - shares[0][at[1]].value)
+
+
+def gain(arrays: Arrays, place: int, choices: int) -> Gain:
+    """What the victim at `place` gains over the first one on the same images."""
+    plain, behind = (arrays[f"prediction_{n}"] == arrays["label"] for n in (0, place))
+    return Gain.of(plain, behind, choices)
 
 
 def told(what: str, seed: str | None, ours: Any, why: str) -> Compared:

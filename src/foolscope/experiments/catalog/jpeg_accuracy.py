@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from foolscope.experiments.catalog.common import (
     AGREES,
-    NO_GAIN,
     USUAL_RADII,
     accuracy_chart,
     attacks,
     clean_accuracy,
     correct,
+    gain,
+    helps_most,
     percent,
     predictions,
     quality_line,
@@ -77,16 +76,17 @@ class JpegAccuracy(Experiment):
             panels.append(accuracy_chart(f"{model}, {self.attack}", tuple(lines), "JPEG quality"))
             for place, name in enumerate(names):
                 rows.append((f"{model}, {victim_name(name)}", clean[place], *shares[place]))
-            best, n = _helps_most(shares)
+            best, n = helps_most(shares)
             where, plain, most = f"ε = {format_value(grid[n])}", shares[0][n], shares[best][n]
+            won = gain(under[n], best, choices=len(grid) * (len(names) - 1))
             sentences.append(
                 f"{model}: JPEG helps most at {where}, where {victim_name(names[best])} is best, {percent(most)} where "
-                f"the plain network has {percent(plain)}; untouched it costs "
+                f"the plain network has {percent(plain)} ({won}); untouched it costs "
                 f"{100 * (clean[0].value - clean[best].value):.1f} points."
             )
             ours = f"{victim_name(names[best])}, {percent(most)}"
-            if most.low <= plain.high:
-                why = NO_GAIN
+            if not won.is_shown:
+                why = f"no gain is shown: {won}"
             else:
                 why = AGREES if best == len(names) - 1 else "below it JPEG takes more of the images than of the noise"
             compared.append(told(f"{model}: best quality at {where}", "the lowest", ours, why))
@@ -99,9 +99,3 @@ class JpegAccuracy(Experiment):
         columns = ("network, quality", "no attack", *(f"ε {format_value(eps)}" for eps in grid))
         table = Table(name="quality", caption="Accuracy", columns=columns, rows=tuple(rows))
         return Findings(told=tuple(sentences), figures=(figure,), tables=(table,), compared=tuple(compared))
-
-
-def _helps_most(shares: Sequence[Sequence[Proportion]]) -> tuple[int, int]:
-    """The victim and the radius where JPEG gains most over the plain network, the first of the victims."""
-    places = itertools.product(range(1, len(shares)), range(len(shares[0])))
-    return max(places, key=lambda at: shares[at[0]][at[1]].value - shares[0][at[1]].value)

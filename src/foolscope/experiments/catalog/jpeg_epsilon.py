@@ -7,13 +7,14 @@ from typing import ClassVar
 
 from foolscope.experiments.catalog.common import (
     AGREES,
-    NO_GAIN,
     USUAL_RADII,
     accuracy_chart,
     accuracy_line,
     attacks,
     clean_accuracy,
     correct,
+    gain,
+    helps_most,
     percent,
     predictions,
     radii,
@@ -22,10 +23,8 @@ from foolscope.experiments.catalog.common import (
     victims,
     with_eps,
 )
-from foolscope.experiments.cells import PLAIN
 from foolscope.experiments.experiment import Experiment, Found, Sample, Work, networks
-from foolscope.experiments.findings import Figure, Findings, Table
-from foolscope.measure import Proportion
+from foolscope.experiments.findings import Figure, Findings, Line, Table
 from foolscope.spec import format_value, parameter
 
 
@@ -59,35 +58,29 @@ class JpegEpsilon(Experiment):
         return works
 
     def show(self, sample: Sample, found: Found) -> Findings:
-        names = victims(self.qualities)
+        names, grid = victims(self.qualities), radii(self.eps, sample)
         panels, rows, sentences, compared = [], [], [], []
         for model in networks(self.models, sample.data):
+            lines: list[Line] = []
             clean = clean_accuracy(sample, found, model, names)
-            curves: dict[str, list[tuple[float, Proportion]]] = {
-                name: [(0.0, clean[n])] for n, name in enumerate(names)
-            }
-            for eps in radii(self.eps, sample):
-                arrays = found.joined(attacks(sample, model, with_eps("fgsm", eps), victims=names))
-                for place, name in enumerate(names):
-                    curves[name].append((eps, correct(arrays, place)))
-            lines = tuple(accuracy_line(victim_name(name), points) for name, points in curves.items())
-            panels.append(accuracy_chart(f"{model}, FGSM", lines))
-            for name, points in curves.items():
+            under = [found.joined(attacks(sample, model, with_eps("fgsm", eps), victims=names)) for eps in grid]
+            shares = [[correct(arrays, place) for arrays in under] for place in range(len(names))]
+            for name, untouched, attacked in zip(names, clean, shares, strict=True):
+                points = list(zip((0.0, *grid), (untouched, *attacked), strict=True))
+                lines.append(accuracy_line(victim_name(name), points))
                 rows += [(f"{model}, {victim_name(name)}, ε {format_value(eps)}", share) for eps, share in points]
-            best, eps, plain, most = rescued(curves)
-            gained = most.low > plain.high
-            lifts = f"{victim_name(best)} lifts the accuracy from {percent(plain)} to {percent(most)}"
+            panels.append(accuracy_chart(f"{model}, FGSM", tuple(lines)))
+            best, n = helps_most(shares)
+            won = gain(under[n], best, choices=len(grid) * (len(names) - 1))
+            where = f"ε = {format_value(grid[n])}"
+            ours = f"{percent(shares[0][n])}, {percent(shares[best][n])}"
             sentences.append(
-                f"{model}: JPEG helps most at ε = {format_value(eps)}, where {lifts}, against an attack that does not "
-                "know of it."
-                if gained
-                else f"{model}: where JPEG helps most, at ε = {format_value(eps)}, there is no gain beyond the "
-                f"intervals: {percent(plain)} without and {percent(most)} with {victim_name(best)}, against an attack "
-                "that does not know of it."
+                f"{model}: JPEG helps most at {where}: {ours} without and with {victim_name(names[best])} ({won}), "
+                "against an attack that does not know of it."
             )
-            what = f"{model}: accuracy at ε = {format_value(eps)} without and with the best quality"
-            why = f"{AGREES}, for an attack that does not know of JPEG" if gained else NO_GAIN
-            compared.append(told(what, "rises with JPEG", f"{percent(plain)}, {percent(most)}", why))
+            why = f"{AGREES}, for an attack that does not know of JPEG" if won.is_shown else f"no gain is shown: {won}"
+            compared.append(told(f"{model}: accuracy at {where} without and with the best quality", "rises with JPEG",
+                                 ours, why))  # fmt: skip
         figure = Figure(
             name="accuracy",
             caption="Accuracy under FGSM against its radius, plain and behind JPEG of each quality. The attack looks "
@@ -99,15 +92,3 @@ class JpegEpsilon(Experiment):
             rows=tuple(rows),
         )  # fmt: skip
         return Findings(told=tuple(sentences), figures=(figure,), tables=(table,), compared=tuple(compared))
-
-
-def rescued(curves: dict[str, list[tuple[float, Proportion]]]) -> tuple[str, float, Proportion, Proportion]:
-    """Where a defense gains most over the plain network: which, at which radius, from what to what."""
-    plain = dict(curves[PLAIN])
-    gains = [
-        (share.value - plain[eps].value, name, eps, plain[eps], share)
-        for name, points in curves.items()
-        for eps, share in points
-        if name != PLAIN and eps > 0
-    ]
-    return max(gains, key=lambda gain: gain[0])[1:]

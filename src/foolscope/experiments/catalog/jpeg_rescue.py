@@ -8,7 +8,16 @@ from typing import ClassVar
 import torch
 
 from foolscope import jpeg
-from foolscope.experiments.catalog.common import attacks, file_names, label_names, told
+from foolscope.experiments.catalog.common import (
+    attacks,
+    by_images,
+    clean_accuracy,
+    file_names,
+    label_names,
+    percent,
+    predictions,
+    told,
+)
 from foolscope.experiments.cells import PLAIN
 from foolscope.experiments.experiment import Experiment, Found, Sample, Work, networks
 from foolscope.experiments.findings import Figure, Findings, Picture, Pictures, Table
@@ -26,7 +35,7 @@ class JpegRescue(Experiment):
     after JPEG; it explains this by the high frequencies that JPEG removes.
 
     Differences: the report shows one image; here the share of the fooled images that JPEG rescues stands beside them,
-    and the share that it loses of those untouched. The attack does not know of JPEG: adaptive-jpeg has those that do.
+    and the accuracy on untouched images. The attack does not know of JPEG: adaptive-jpeg has those that do.
     """
 
     name: ClassVar[str] = "jpeg-rescue"
@@ -35,19 +44,26 @@ class JpegRescue(Experiment):
     on: ClassVar[tuple[str, ...]] = ("mnist", "cifar10", "digits")
     usual: ClassVar[int | None] = 1000
 
-    attack: str = parameter("auto", "the attack; auto: FGSM of radius 0.15 for gray images, 4/255 for color")
+    attack: str = parameter(
+        "auto", "the attack; auto: FGSM of radius 0.15 for gray images (digits 0.03), 4/255 for color"
+    )
     quality: int = parameter(50, "JPEG quality", low=1, high=100)
     shown: int = parameter(5, "images shown", low=1, high=20)
     models: str = parameter("auto", "networks, joined by '|'; auto: those of the report with shipped weights")
 
     def cells(self, sample: Sample) -> list[Work]:
-        return [work for model in networks(self.models, sample.data) for work in self._works(sample, model)]
+        works = []
+        for model in networks(self.models, sample.data):
+            works += [*self._works(sample, model), *predictions(sample, model, self._victims())]
+        return works
+
+    def _victims(self) -> list[str]:
+        return [PLAIN, f"jpeg:quality={self.quality}"]
 
     def _works(self, sample: Sample, model: str) -> list[Work]:
-        gray = sample.data.pixels.shape[3] == 1
-        usual = "fgsm:eps=0.15" if gray else "fgsm:eps=4/255"
+        usual = by_images(sample, digits="fgsm:eps=0.03", gray="fgsm:eps=0.15", color="fgsm:eps=4/255")
         attack = usual if self.attack == "auto" else self.attack
-        return attacks(sample, model, attack, victims=(PLAIN, f"jpeg:quality={self.quality}"), keep=_KEPT)
+        return attacks(sample, model, attack, victims=self._victims(), keep=_KEPT)
 
     def show(self, sample: Sample, found: Found) -> Findings:
         names = label_names(sample)
@@ -62,7 +78,13 @@ class JpegRescue(Experiment):
             share = accuracy(rescued[fooled])
             rows.append((f"{model}: fooled images that JPEG rescues", share))
             attack = works[0].options["attack"]
-            sentences.append(f"{model}: of {int(fooled.sum()):,} images that {attack} fools, JPEG rescues {share}.")
+            plain, behind = clean_accuracy(sample, found, model, self._victims())
+            sentences.append(
+                f"{model}: of {int(fooled.sum()):,} images that {attack} fools, JPEG rescues {share}; untouched images "
+                f"are right in {percent(plain)} without and {percent(behind)} with it."
+            )
+            compared.append(told(f"{model}: accuracy on untouched images without and with JPEG", None,
+                                 f"{percent(plain)}, {percent(behind)}", "not told there"))  # fmt: skip
             compared.append(
                 told(
                     f"{model}: fooled images rescued by quality {self.quality}",
@@ -73,6 +95,7 @@ class JpegRescue(Experiment):
             )
             chosen = rescued.nonzero()[: self.shown, 0]
             if not len(chosen):
+                sentences.append(f"{model}: there is none to show.")
                 continue
             originals = sample.data.rows(chosen).images
             adversarial = torch.from_numpy(arrays["adversarial"])[chosen]

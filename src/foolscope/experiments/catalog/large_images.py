@@ -23,10 +23,8 @@ class LargeImages(Experiment):
     study for larger ones.
 
     Differences: this is that repetition, by the same cells as transfer-function-jpeg and adaptive-jpeg. JPEG works on
-    blocks of 8 x 8 pixels whatever the image's size: what it does to a frequency in cycles per pixel is the same in
-    small and large images, and only the networks differ, which hear lower frequencies where images are larger. So the
-    small images are not to blame for what happens at the lowest qualities: a wave of amplitude 0.1 falls under the
-    quantization step.
+    blocks of 8 x 8 pixels whatever the image's size, so that a frequency in cycles per pixel meets the same step of
+    quantization in small and in large images; how the networks answer to what JPEG leaves and invents, the table tells.
     """
 
     name: ClassVar[str] = "large-images"
@@ -39,7 +37,7 @@ class LargeImages(Experiment):
     resolution: int = parameter(16, "frequencies along each axis", low=3, high=64)
     eps: str = parameter("1/255,2/255,4/255,8/255", "radii in linf")
     defenses: str = parameter("30,75", "JPEG qualities under attack, 1 to 100")
-    attack: str = parameter("bim:steps=10", "an attack with a radius in linf")
+    attack: str = parameter("apgd:steps=30", "an attack with a radius in linf")
     models: str = parameter(IMAGENET_NETWORKS, "networks, joined by '|'")
 
     def cells(self, sample: Sample) -> list[Work]:

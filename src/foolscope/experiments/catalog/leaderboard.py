@@ -7,9 +7,10 @@ from typing import ClassVar
 
 import torch
 
-from foolscope.errors import InputError
+from foolscope.errors import InputError, ParameterError
 from foolscope.experiments.catalog.common import (
     attacks,
+    by_images,
     clean_accuracy,
     correct,
     percent,
@@ -23,9 +24,6 @@ from foolscope.experiments.experiment import Experiment, Found, Sample, Work
 from foolscope.experiments.findings import Bars, Figure, Findings, Table, Value
 from foolscope.measure import Proportion, accuracy
 from foolscope.spec import format_value, parameter, split
-
-_RADIUS = {"digits": 0.03}
-"""Where the usual radius for such images leaves no network anything."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +58,11 @@ class Leaderboard(Experiment):
 
     def _radius(self, sample: Sample) -> float:
         if self.eps != "auto":
-            return max(radii(self.eps, sample))
-        usual = 0.3 if sample.data.pixels.shape[3] == 1 else 8 / 255
-        return _RADIUS.get(sample.name, usual)
+            (radius, *others) = radii(self.eps, sample)
+            if others:
+                raise ParameterError(f"the leaderboard has one radius: name one eps, got {self.eps}.")
+            return radius
+        return by_images(sample, digits=0.03, gray=0.3, color=8 / 255)
 
     def show(self, sample: Sample, found: Found) -> Findings:
         names = [attack.partition(":")[0] for attack in self._attacks(sample)]
@@ -90,10 +90,10 @@ class Leaderboard(Experiment):
         table = Table(
             name="leaderboard", caption=f"Accuracy at ε = {radius}", columns=("network", *categories), rows=tuple(rows)
         )
-        best = lines[0]
-        sentence = (
-            f"{best[0]} keeps most: {percent(best[1][-1])} in the worst case, {percent(best[1][0])} without attack."
-        )
+        (best, kept), *others = lines
+        ours = f"{percent(kept[-1])} in the worst case, {percent(kept[0])} without attack"
+        ahead = others and kept[-1].value > others[0][1][-1].value
+        sentence = f"{best} keeps most: {ours}." if ahead else f"No network is ahead; {best}: {ours}."
         compared = tuple(
             told(f"{m}: worst case at ε = {radius}", None, shares[-1], "not studied there") for m, shares in lines
         )

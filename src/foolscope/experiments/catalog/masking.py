@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foolscope.attacks import parse_attack
 from foolscope.experiments.catalog.common import (
     USUAL_RADII,
     accuracy_chart,
+    check_linf,
     correct_within,
     first,
     mean_percent,
     read,
+    told,
     with_eps,
     written,
 )
-from foolscope.experiments.catalog.trained import Network, Study, by_epochs
+from foolscope.experiments.catalog.trained import Network, Study, by_epochs, change, told_change
 from foolscope.experiments.examined import LIMIT, PASSES
 from foolscope.experiments.experiment import Experiment, Found, Kind, Sample, Scene, Work
 from foolscope.experiments.findings import Chart, Figure, Findings, Line, Table, Value
@@ -48,8 +52,8 @@ class Masking(Experiment):
 
     Differences: beside FGSM stand PGD, PGD on the margin (which does not saturate), the nearest adversarial image by a
     minimum-norm attack, and Square, which sees no gradient; an image counts as robust where all of them leave it right.
-    What FGSM shows and these do not is masking: the cross-entropy of a network that is sure is flat, and its gradient
-    rounds to nothing (Carlini et al. 2019, arXiv 1902.06705; Madry et al. 2018, arXiv 1706.06083).
+    A gain that FGSM shows and these do not would be masking: the cross-entropy of a network that is sure is flat, and
+    its gradient rounds to nothing (Carlini et al. 2019, arXiv 1902.06705; Madry et al. 2018, arXiv 1706.06083).
     """
 
     name: ClassVar[str] = "masking"
@@ -68,6 +72,7 @@ class Masking(Experiment):
     train_images: int = parameter(0, "training images; 0: all", low=0)
 
     def cells(self, sample: Sample) -> list[Work]:
+        check_linf(parse_attack(self.nearest))
         study = self._study(sample)
         works = study.cells(sample)
         for network in study.networks:
@@ -102,10 +107,11 @@ class Masking(Experiment):
     def show(self, sample: Sample, found: Found) -> Findings:
         study = self._study(sample)
         eps, names = study.reference, (*study.attacks, self.nearest, self.blind, _ALL)
-        under = [self._means(sample, found, network) for network in study.networks]
+        shares = [self._shares(sample, found, network) for network in study.networks]
+        under = [[mean_percent(one) for one in attacked] for attacked in shares]
         epochs = [float(network.epochs or 0) for network in study.networks]
         lines = tuple(
-            Line.of(name, [(x, means[n]) for x, means in zip(epochs, under, strict=True)])
+            _line(name, [(x, means[n]) for x, means in zip(epochs, under, strict=True)], name in (names[0], _ALL))
             for n, name in enumerate(names)
         )
         trend = Chart(
@@ -116,7 +122,8 @@ class Masking(Experiment):
             Figure(
                 name="trend",
                 caption=f"Accuracy at ε = {format_value(eps)} in linf against the number of epochs, under each attack "
-                f"and under all of them together. Means over the seeds; bands are 95 % intervals over them.",
+                f"and under all of them together. Means over the seeds; bands are 95 % intervals over them, of "
+                f"{names[0]} and of all together.",
                 content=(trend,),
             ),
             Figure(
@@ -127,22 +134,28 @@ class Masking(Experiment):
             ),
         )
         rows: list[tuple[Value, ...]] = []
+        verdicts: Counter[str] = Counter()
         for network, means in zip(study.networks, under, strict=True):
-            rows.append((network.name, *means, *self._verdicts(sample, found, network)))
+            counts, saturation = self._verdicts(sample, found, network)
+            rows.append((network.name, *means, _counted(counts), saturation))
+            verdicts += counts
         columns = ("network", *(f"{name} (%)" for name in names), "verdicts", "saturation (%)")
         table = Table(name="masking", caption=f"Accuracy at ε = {format_value(eps)}", columns=columns, rows=tuple(rows))
-        sentences, compared = study.told_ends(names, under[0], under[-1], "rises with the epochs")
-        shown, left = (under[-1][place].value - under[0][place].value for place in (0, -1))
+        sentences, compared = study.ends(sample, found, "rises with the epochs")
+        changes = [change(before, after) for before, after in zip(shares[0], shares[-1], strict=True)]
+        for name, points in list(zip(names, changes, strict=True))[len(study.attacks) :]:
+            sentences.append(f"{name} at ε = {format_value(eps)}: {told_change(points)}.")
+            compared.append(told(f"change under {name} at ε = {format_value(eps)}", None, told_change(points),
+                                 "not tested there"))  # fmt: skip
         sentences.append(
-            f"From {study.networks[0].name} to {study.networks[-1].name} the accuracy under {names[0]} changes by "
-            f"{shown:+.1f} points, and under all attacks together by {left:+.1f}."
+            f"{conclusion(names[0], changes[0], changes[-1])} Verdicts on all networks: {_counted(verdicts)}."
         )
         return Findings(told=tuple(sentences), figures=figures, tables=(table,), compared=tuple(compared))
 
-    def _means(self, sample: Sample, found: Found, network: Network) -> list[Mean]:
-        """Accuracy in percent at the reference radius under each attack, then under all, over the seeds."""
+    def _shares(self, sample: Sample, found: Found, network: Network) -> list[list[float]]:
+        """The share that each attack leaves right at the reference radius, then that all leave, seed by seed."""
         seeds = [self._right(sample, found, network, seed) for seed in self._study(sample).seeds]
-        return [mean_percent([float(right.mean()) for right in one]) for one in zip(*seeds, strict=True)]
+        return [[float(right.mean()) for right in one] for one in zip(*seeds, strict=True)]
 
     def _right(self, sample: Sample, found: Found, network: Network, seed: int) -> list[NDArray[np.bool_]]:
         """Which images each attack leaves right at the reference radius, and which all of them do."""
@@ -165,11 +178,32 @@ class Masking(Experiment):
             lines.append(Line.of(network.name, points))
         return accuracy_chart(self.nearest, tuple(lines))
 
-    def _verdicts(self, sample: Sample, found: Found, network: Network) -> tuple[str, Mean]:
+    def _verdicts(self, sample: Sample, found: Found, network: Network) -> tuple[Counter[str], Mean]:
         """How often each verdict fell, and the share of images that one step finds only with cooled logits."""
         works = [self._examination(sample, network, seed) for seed in self._study(sample).seeds]
         seen = [Examination.from_dict(read(found[work]["examination"])) for work in works]
-        counts = Counter(one.verdict for one in seen)
+        counts: Counter[str] = Counter(one.verdict for one in seen)
         gains = [piece.value for one in seen for piece in one.evidence if piece.code == "saturation"]
-        told_counts = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
-        return told_counts, mean_interval([100 * gain for gain in gains if gain is not None])
+        return counts, mean_interval([100 * gain for gain in gains if gain is not None])
+
+
+def conclusion(attack: str, shown: Mean, left: Mean) -> str:
+    """Whether a gain in points under an attack of one step is masking, by the change under all attacks together."""
+    if shown.count < 2:
+        return "One training of each network cannot tell whether a gain is masking."
+    if shown.low > 0 and left.low > 0:
+        return f"What is gained under {attack} stays under all attacks together: it is no masking."
+    if shown.low > 0:
+        return f"Under {attack} there is a gain, and under all attacks together none is shown: it may be masking."
+    if left.low > 0:
+        return f"Under all attacks together there is a gain, and under {attack} none is shown."
+    return f"{shown.count} seeds show no gain beyond chance, neither under {attack} nor under all attacks together."
+
+
+def _line(name: str, points: Sequence[tuple[float, Mean]], banded: bool) -> Line:
+    line = Line.of(name, points)
+    return line if banded else replace(line, low=None, high=None)
+
+
+def _counted(verdicts: Counter[str]) -> str:
+    return ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from foolscope.attacks import Untargeted, parse_attack
-from foolscope.experiments.catalog.common import NO_NUMBERS, told
+from foolscope.experiments.catalog.common import by_images, told
 from foolscope.experiments.experiment import Arrays, Experiment, Found, Kind, Sample, Scene, Work, networks
 from foolscope.experiments.findings import Chart, Figure, Findings, Line, Plane, Table, Value
 from foolscope.explain import Profile, noise_spectrum
@@ -53,8 +53,8 @@ class NoiseSpectrum(Experiment):
     makes a network err.
 
     Differences: every noise is divided by what white noise of the same norm has, so that norms do not blur the
-    comparison, and the profiles have intervals over the images. FGSM's noise has the same energy whatever it attacks:
-    only the distribution tells anything.
+    comparison, and the profiles have intervals over the images. What FGSM adds has the same energy whatever it attacks,
+    but for what the range of pixels cuts off: only the distribution tells anything.
     """
 
     name: ClassVar[str] = "noise-spectrum"
@@ -76,8 +76,7 @@ class NoiseSpectrum(Experiment):
     def _attacks(self, sample: Sample) -> list[str]:
         if self.attacks != "auto":
             return [part.strip() for part in split(self.attacks, ";")]
-        gray = sample.data.pixels.shape[3] == 1
-        radii = ("0.15", "2") if gray else ("4/255", "0.5")
+        radii = by_images(sample, digits=("0.05", "1"), gray=("0.15", "2"), color=("4/255", "0.5"))
         return [
             f"fgsm:eps={radii[0]}",
             f"fgm:eps={radii[1]}",
@@ -127,8 +126,12 @@ class NoiseSpectrum(Experiment):
                     f"{model}: mean frequency of the noise in cycles per pixel: {told_centers}; white noise "
                     f"{_WHITE:.3f}."
                 )
-                order = " < ".join(name for name, _ in sorted(centers, key=lambda pair: pair[1]))
-                compared.append(told(f"{model}: noises by mean frequency", None, order, NO_NUMBERS))
+                ordered = sorted(centers, key=lambda pair: pair[1])
+                ours = f"{' < '.join(name for name, _ in ordered)}, to {ordered[-1][1]:.3f}"
+                above = ordered[-1][1] > _WHITE
+                compared.append(told(f"{model}: noises by mean frequency", "high ones make a network err", ours,
+                                     "some noise lies above white noise's" if above
+                                     else f"all lie below white noise's {_WHITE:.3f}"))  # fmt: skip
         figures = [
             Figure(
                 name="profiles", caption="Power of each attack's noise by frequency, divided by that of white noise of "

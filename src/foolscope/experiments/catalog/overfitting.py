@@ -50,12 +50,26 @@ class Overfitting(Experiment):
     def show(self, sample: Sample, found: Found) -> Findings:
         study = self._study(sample)
         sentences, compared = study.ends(sample, found, "rises with the epochs")
-        rows: list[tuple[Value, ...]] = [(n.name, *study.row(sample, found, n)) for n in study.networks]
+        rows: list[tuple[Value, ...]] = [
+            (one.name, study.fitted(sample, found, one), *study.row(sample, found, one)) for one in study.networks
+        ]
+        last = study.networks[-1]
+        seen, unseen = (of(sample, found, last).value for of in (study.fitted, study.clean))
+        sentences.append(
+            f"After {last.name} {seen:.1f} % of the training images are right while training, shifted "
+            f"at random, and {unseen:.1f} % of the test images: a gap of {seen - unseen:.1f} points is all the "
+            "overfitting that there is."
+        )
         figure = Figure(
             name="epochs",
             caption="Accuracy against the radius, one line for each number of epochs. Means over the seeds; bands are "
             "95 % intervals over them.",
             content=study.charts(sample, found),
         )
-        table = Table(name="epochs", caption="Accuracy", columns=("network", *study.columns), rows=tuple(rows))
+        table = Table(
+            name="epochs",
+            caption="Accuracy",
+            columns=("network", "training images (%)", *study.columns),
+            rows=tuple(rows),
+        )
         return Findings(told=tuple(sentences), figures=(figure,), tables=(table,), compared=tuple(compared))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from foolscope.attacks import Untargeted, parse_attack
-from foolscope.experiments.catalog.common import label_names, told
+from foolscope.experiments.catalog.common import by_images, label_names, told
 from foolscope.experiments.experiment import Arrays, Experiment, Found, Kind, Sample, Scene, Work, networks
 from foolscope.experiments.findings import Bars, Chart, Figure, Findings, Line, Picture, Pictures, Table, Value
 from foolscope.explain import EXPLAINERS, energy_on_salient, explanation_stability
@@ -84,7 +84,9 @@ class Saliency(Experiment):
     on: ClassVar[tuple[str, ...]] = ("mnist", "cifar10", "digits")
     usual: ClassVar[int | None] = 100
 
-    attack: str = parameter("auto", "the attack; auto: PGD of radius 0.2 for gray images, 4/255 for color")
+    attack: str = parameter(
+        "auto", "the attack; auto: PGD of radius 0.2 for gray images (digits 0.05), 4/255 for color"
+    )
     shown: int = parameter(4, "images shown", low=1, high=20)
     model: str = parameter("auto", "the network; auto: the report's")
 
@@ -92,8 +94,8 @@ class Saliency(Experiment):
         return [self._work(sample)]
 
     def _work(self, sample: Sample) -> Work:
-        usual = "pgd:eps=0.2,steps=20" if sample.data.pixels.shape[3] == 1 else "pgd:eps=4/255,steps=20"
-        attack = usual if self.attack == "auto" else self.attack
+        usual = by_images(sample, digits="0.05", gray="0.2", color="4/255")
+        attack = f"pgd:eps={usual},steps=20" if self.attack == "auto" else self.attack
         options = {"attack": attack, "seed": sample.images.seed, "shown": self.shown, "methods": list(_METHODS)}
         cost = 2.0 * (parse_attack(attack).passes + 24) * len(sample.data)
         model = networks(self.model, sample.data)[0]

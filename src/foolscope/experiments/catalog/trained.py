@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -25,7 +25,7 @@ from foolscope.experiments.catalog.common import (
 from foolscope.experiments.experiment import TRAINING, Found, Images, Kind, Sample, Scene, Work, numbers
 from foolscope.experiments.findings import Chart, Compared, Line
 from foolscope.experiments.train import default_recipe
-from foolscope.measure import Mean
+from foolscope.measure import Mean, mean_interval
 from foolscope.models.training import Recipe, train
 from foolscope.spec import format_value, split
 
@@ -128,11 +128,20 @@ class Study:
 
     def clean(self, sample: Sample, found: Found, network: Network) -> Mean:
         """Accuracy in percent on untouched images, over the seeds."""
-        return self._mean(found, lambda seed: self._clean(sample, network, seed))
+        return mean_percent([correct(found.joined(self._clean(sample, network, seed))).value for seed in self.seeds])
+
+    def fitted(self, sample: Sample, found: Found, network: Network) -> Mean:
+        """Accuracy in percent on the training images in the last epoch, while training, over the seeds."""
+        return mean_percent([float(found[self.training(sample, network, s)]["accuracy"][-1]) for s in self.seeds])
+
+    def shares(self, sample: Sample, found: Found, network: Network, attack: str, eps: float) -> list[float]:
+        """The share of the images that an attack leaves right, seed by seed."""
+        works = (self.attacked(sample, network, seed, with_eps(attack, eps)) for seed in self.seeds)
+        return [correct(found.joined(work)).value for work in works]
 
     def under(self, sample: Sample, found: Found, network: Network, attack: str, eps: float) -> Mean:
         """Accuracy in percent under an attack, over the seeds."""
-        return self._mean(found, lambda seed: self.attacked(sample, network, seed, with_eps(attack, eps)))
+        return mean_percent(self.shares(sample, found, network, attack, eps))
 
     @property
     def reference(self) -> float:
@@ -150,31 +159,29 @@ class Study:
         return ["no attack (%)", *(f"{attack} at {format_value(self.reference)} (%)" for attack in self.attacks)]
 
     def ends(self, sample: Sample, found: Found, seed: str) -> tuple[list[str], list[Compared]]:
-        """`told_ends` of the study's own attacks."""
-        first, last = (self.row(sample, found, network)[1:] for network in (self.networks[0], self.networks[-1]))
-        return self.told_ends(self.attacks, first, last, seed)
-
-    def told_ends(
-        self, attacks: Sequence[str], first: Sequence[Mean], last: Sequence[Mean], seed: str
-    ) -> tuple[list[str], list[Compared]]:
         """Sentences, and rows of 'seed, ours, why': every attack on the first and on the last network.
 
         `seed` is what the report says of FGSM, the only attack that it tries.
         """
-        names, count = (self.networks[0].name, self.networks[-1].name), len(self.seeds)
         sentences, compared = [], []
-        for attack, before, after in zip(attacks, first, last, strict=True):
+        ends = (self.networks[0], self.networks[-1])
+        for attack in self.attacks:
             where = f"{attack} at ε = {format_value(self.reference)}"
-            ours = f"{before.value:.1f} % with {names[0]}, {after.value:.1f} % with {names[1]}"
-            apart = "" if _order(before, after) else ", whose 95 % intervals overlap"
-            sentences.append(f"{where}: {ours}, {f'means over {count} seeds{apart}' if count > 1 else 'of one seed'}.")
+            means = {one.name: self.under(sample, found, one, attack, self.reference) for one in self.networks}
+            ours = " and ".join(f"{means[one.name].value:.1f} % with {one.name}" for one in dict.fromkeys(ends))
+            changes = {
+                eps: change(*(self.shares(sample, found, one, attack, eps) for one in ends)) for eps in self.radii
+            }
+            best = max(means, key=lambda name: means[name].value)
+            sentences.append(
+                f"{where}: {ours}, {told_change(changes[self.reference])}; the most, {means[best].value:.1f} %, with "
+                f"{best}."
+            )
             known = attack.partition(":")[0] == "fgsm"
-            why = _trend(before, after, count) if known else "not tested there"
+            shown = trend(changes) if len(self.networks) > 1 else "one network shows no trend"
+            why = shown if known else f"not tested there; {shown}"
             compared.append(told(f"accuracy under {where}", seed if known else None, ours, why))
         return sentences, compared
-
-    def _mean(self, found: Found, works: Callable[[int], Sequence[Work]]) -> Mean:
-        return mean_percent([correct(found.joined(works(seed))).value for seed in self.seeds])
 
     def charts(self, sample: Sample, found: Found) -> tuple[Chart, ...]:
         """Accuracy against the radius, one chart an attack, one line a network."""
@@ -189,17 +196,32 @@ class Study:
         return tuple(charts)
 
 
-def _trend(before: Mean, after: Mean, seeds: int) -> str:
-    """Why a report that sees the accuracy rise, by one training each, is right or not."""
-    if seeds == 1:
+def change(first: Sequence[float], last: Sequence[float]) -> Mean:
+    """The change of a share in points, seed by seed: of one seed without an interval."""
+    return mean_interval([100 * (after - before) for before, after in zip(first, last, strict=True)])
+
+
+def told_change(points: Mean) -> str:
+    """'+3.2 points [1.1, 5.3] over 3 seeds'."""
+    if points.count < 2:
+        return f"{points.value:+.1f} points of one seed"
+    return f"{points.value:+.1f} points [{points.low:.1f}, {points.high:.1f}] over {points.count} seeds"
+
+
+def trend(changes: Mapping[float, Mean]) -> str:
+    """Why a report that sees the accuracy rise at every radius is right or not, by the changes in points at each."""
+    seeds = next(iter(changes.values())).count
+    if seeds < 2:
         return "one training of each network cannot tell"
-    return {
-        1: AGREES,
-        -1: f"it falls, by {seeds} trainings of each network; the report has one",
-        0: f"no trend: the 95 % intervals of {seeds} trainings of each network overlap; the report has one",
-    }[_order(before, after)]
-
-
-def _order(before: Mean, after: Mean) -> int:
-    """1 where the second mean lies above the first beyond their intervals, -1 where it lies below, else 0."""
-    return (after.low > before.high) - (after.high < before.low)
+    rises = [eps for eps, points in changes.items() if points.low > 0]
+    falls = [eps for eps, points in changes.items() if points.high < 0]
+    if len(rises) == len(changes):
+        return f"{AGREES}: it rises at every radius"
+    told_parts = [
+        f"{verb} at ε = {', '.join(map(format_value, at))}" for verb, at in (("rises", rises), ("falls", falls)) if at
+    ]
+    if len(rises) + len(falls) < len(changes):
+        told_parts.append(
+            f"{seeds} trainings of each network show no change {'elsewhere' if told_parts else 'at any radius'}"
+        )
+    return "; ".join(told_parts)
