@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from foolscope.errors import InputError, ParameterError
 from foolscope.experiments.catalog.agv import Chain, Judgment, best
+from foolscope.experiments.catalog.agv_front import _filters, _line
 from foolscope.experiments.catalog.cifar_cnn import _epochs, _layers
 from foolscope.experiments.catalog.common import (
     IMAGENET_NETWORKS,
@@ -93,6 +95,19 @@ def chain(spec: str, searched: tuple[float, float] | None) -> Chain:
 def test_the_best_chain(searched: list[tuple[float, float]], expected: int) -> None:
     front = [chain(str(place), one) for place, one in enumerate(searched)]
     assert best([*front, chain("published", None)]) is front[expected]
+
+
+def test_the_line_of_a_front_rises() -> None:
+    """A chain that is detected more and succeeds less than another is in the table alone."""
+    judged = [(2, 1), (8, 1), (5, 3), (9, 4), (1, 0)]
+    front = [
+        replace(chain(str(n), None), judged=(Judgment(asr=Proportion(asr, 10), detection=Proportion(found, 10)),))
+        for n, (asr, found) in enumerate(judged)
+    ]
+    line = _line("lenet", front)
+    assert list(line.x) == [0.0, 0.0, 10.0, 40.0]
+    assert list(line.y) == pytest.approx([0.0, 10.0, 80.0, 90.0])
+    assert _filters("juno:strength=0.1|reyes") == "juno, reyes"
 
 
 def test_json_is_kept_as_bytes() -> None:

@@ -268,6 +268,11 @@ class Sample:
         """The data set's spec."""
         return self.images.data
 
+    @property
+    def title(self) -> str:
+        """The name over figures: of a folder its own, without those above it."""
+        return self.name.rpartition("/")[2]
+
     def blocks(self, size: int = BLOCK) -> list[Images]:
         """The images in blocks of `size`."""
         starts = range(0, len(self.data), size)

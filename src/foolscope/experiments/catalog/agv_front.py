@@ -58,14 +58,15 @@ class AgvFront(AgvSearch):
             )
             compared.append(told(f"{model}: best undetected chain", _SEED, ours, "other networks and images"))
             for kind in ("images", "filtered"):
-                name = f"{model}, untouched" if kind == "images" else f"{model}, {chosen.spec}"
+                name = f"{model}, untouched" if kind == "images" else f"{model}, {_filters(chosen.spec)}"
                 pictures.append((name, tuple(Picture(image) for image in arrays[kind])))
         figures = (
             Figure(
                 name="front",
-                caption="Success of every chain of the front on held-out images against the share of them that "
-                f"{self.detector} detects, one line a network, from untouched images on. Bands are 95 % intervals.",
-                content=(Chart(title=sample.name, lines=tuple(lines), x="detected (%)", y="success (%)",
+                caption="The most success that a chain of the front has on held-out images, against the share of them "
+                f"that {self.detector} detects: untouched images, then every chain that succeeds more than all "
+                "that are detected less, one line a network. Bands are 95 % intervals.",
+                content=(Chart(title=sample.title, lines=tuple(lines), x="detected (%)", y="success (%)",
                                y_range=(0.0, 100.0)),),
             ),
             Figure(
@@ -86,7 +87,14 @@ def _row(chain: Chain) -> tuple[Proportion, Proportion, float]:
 
 
 def _line(model: str, front: list[Chain]) -> Line:
-    """The chains in the order of their detection, behind untouched images, which fool nobody and are not detected."""
-    seen = sorted((chain.judged[0] for chain in front), key=lambda one: (one.detection.value, one.asr.value))
-    points = [(100 * one.detection.value, one.asr) for one in seen]
-    return Line.of(model, [(0.0, Proportion(0, seen[0].asr.trials)), *points], percent=True)
+    """Untouched images, which fool nobody, then the chains that succeed more than all that are detected less."""
+    points = [(0.0, Proportion(0, front[0].judged[0].asr.trials))]
+    for own in sorted((chain.judged[0] for chain in front), key=lambda one: (one.detection.value, -one.asr.value)):
+        if own.asr.value > points[-1][1].value:
+            points.append((100 * own.detection.value, own.asr))
+    return Line.of(model, points, percent=True)
+
+
+def _filters(chain: str) -> str:
+    """'juno, reyes, juno': a chain without its parameters, which the table has."""
+    return ", ".join(one.partition(":")[0] for one in chain.split("|"))

@@ -40,7 +40,7 @@ class AgvTransfer(AgvSearch):
             name="transfer",
             caption="Success on held-out images of the best undetected chain of each network, as each network sees it. "
             "With 95 % intervals.",
-            content=(Bars(title=sample.name, categories=tuple(models), groups=groups, y="success (%)",
+            content=(Bars(title=sample.title, categories=tuple(models), groups=groups, y="success (%)",
                           y_range=(-3.0, 103.0)),),
         )  # fmt: skip
         rows: list[tuple[Value, ...]] = [

@@ -79,7 +79,7 @@ class Leaderboard(Experiment):
         categories = ("no attack", *names, "worst case")
         groups = tuple((m, tuple((100 * s.value, 100 * s.low, 100 * s.high) for s in shares)) for m, shares in lines)
         radius = format_value(self._radius(sample))
-        bars = Bars(title=sample.name, categories=categories, groups=groups, y="accuracy (%)", y_range=(-3.0, 103.0))
+        bars = Bars(title=sample.title, categories=categories, groups=groups, y="accuracy (%)", y_range=(-3.0, 103.0))
         figure = Figure(
             name="leaderboard",
             caption=f"Accuracy of the shipped networks at ε = {radius} in linf; in the worst case every image "
