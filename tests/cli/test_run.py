@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from foolscope.experiments.catalog import EXPERIMENTS
+from foolscope.experiments.running import Estimate, Planned
 from tests.cli.running import Program
 
 DIGITS = ("--data", "digits", "--limit", 4, "--set")
@@ -73,6 +75,32 @@ def test_a_run_writes_its_folder_and_goes_on(program: Program, tmp_path: Path) -
     )
 
 
+def test_an_estimate_tells_the_cells_that_it_leaves_out(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    estimate = Estimate(cells=20, done=5, failed=0, seconds=35.2, size=300_000, unknown_cells=12)
+    monkeypatch.setattr(Planned, "estimate", lambda planned: estimate)
+    more = ", and 12 cells of kinds that were never computed here"
+    assert program(*ASKED, "--dry-run").out.splitlines()[1:] == [
+        f"time: about 35 s with one worker{more}", f"disk: about 0.3 MB{more}",
+    ]  # fmt: skip
+    assert program(*ASKED, "--dry-run", "--json").json["unknown_cells"] == 12
+    estimate = replace(estimate, unknown_cells=1)
+    assert ", and 1 cell of a kind that was never computed here" in program(*ASKED, "--dry-run").out
+    estimate = replace(estimate, unknown_cells=0)
+    assert program(*ASKED, "--dry-run").out.splitlines()[1] == "time: about 35 s with one worker"
+
+
+def test_a_run_in_the_folder_of_another_leaves_none_of_its_files(program: Program, tmp_path: Path) -> None:
+    program(*ASKED, "--out", "here")
+    (tmp_path / "here" / "figures" / "own.svg").touch()
+    program("run", "dataset-overview", "--data", "digits", "--limit", 8, "--out", "other")
+    program("run", "dataset-overview", "--data", "digits", "--limit", 8, "--out", "here")
+
+    def files(folder: str) -> set[str]:
+        return {str(path.relative_to(tmp_path / folder)) for path in (tmp_path / folder).rglob("*") if path.is_file()}
+
+    assert files("here") == files("other") | {"figures/own.svg"}
+
+
 def test_a_report_is_drawn_again_from_the_store(program: Program, tmp_path: Path) -> None:
     program(*ASKED, "--out", "here")
     page = (tmp_path / "here" / "report.html").read_bytes()
@@ -96,6 +124,11 @@ def test_a_report_is_drawn_again_from_the_store(program: Program, tmp_path: Path
         (("run", "adaptive-jpeg", *DIGITS, "attack=cw"), "cw has no parameter 'eps'."),
         (("run", "leaderboard", *DIGITS, "attacks=cw:steps=3"), "'foolscope attacks cw' lists all."),
         (("run", "leaderboard", *DIGITS, "eps=0"), "eps must hold a radius above 0, got 0."),
+        (("run", "leaderboard", *DIGITS, "eps=0.01,0.02"), "the leaderboard has one radius: name one eps"),
+        (("run", "adaptive-jpeg", *DIGITS, "attack=fgm"), "fgm is measured in l2 here, and linf is asked for."),
+        (("run", "jpeg-accuracy", *DIGITS, "attack=pgd:norm=l2"), "pgd is measured in l2 here, and linf is asked for."),
+        (("run", "masking", *DIGITS, "nearest=ddn"), "ddn is measured in l2 here, and linf is asked for."),
+        (("run", "attack-noise", *DIGITS, "target=8"), "source and target must be two classes, got 8 for both."),
         (("run", "large-images", "--data", "digits"), "large-images is about images of 64 x 64 pixels and more"),
         (("run", "jpeg-epsilon", *DIGITS, "eps=0"), "eps must hold a radius above 0, got 0."),
         (("run", "jpeg-accuracy", *DIGITS, "eps=0"), "eps must hold a radius above 0, got 0."),
@@ -107,7 +140,11 @@ def test_a_report_is_drawn_again_from_the_store(program: Program, tmp_path: Path
         (("run", "jpeg-epsilon", *DIGITS, "models=cifar-cnn:weights=cifar10"), "takes images of 3 x 32 x 32"),
         (("run", "jpeg-levels", "--data", "digit"), "unknown data set 'digit'. Did you mean digits?"),
         ((*ASKED, "--jobs", "many"), "--jobs: 'many' is neither a number of processes nor ray or ray:ADDRESS."),
-        (("report", "nowhere"), "nowhere holds no run: 'foolscope run NAME --out nowhere' makes one."),
+        (
+            ("report", "nowhere"),
+            "nowhere holds no run: 'foolscope run NAME --out nowhere' makes one, "
+            "and the same command goes on with a run that was stopped.",
+        ),
     ],
 )
 def test_what_cannot_be_asked_is_one_line(

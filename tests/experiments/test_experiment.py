@@ -31,7 +31,7 @@ from foolscope.experiments.experiment import (
 )
 from foolscope.experiments.findings import Findings
 from foolscope.experiments.lease import Leases
-from foolscope.experiments.runner import Rates, RunProgress
+from foolscope.experiments.runner import Cost, Rates, RunProgress
 from foolscope.experiments.running import Asked, parse_settings, plan, read_asked, run, run_planned, shown
 from foolscope.experiments.store import SCHEMA, Store, cell_key
 from foolscope.registry import Registry
@@ -215,6 +215,7 @@ def test_a_dry_run_estimates_from_what_was_done(tmp_path: Path) -> None:
     planned = plan(Asked(name="squares", data="digits", settings={"values": "1,2"}), store=store)
     before = planned.estimate()
     assert (before.cells, before.done, before.seconds, before.size) == (2, 0, None, None)
+    assert before.unknown_cells == 2
     assert not list(tmp_path.iterdir()), "it leaves nothing"
     squares(store, "1,2")
     (tmp_path / "rates.json").write_text(json.dumps({"square  digits": [3.0, 6.0, 2, 1000]}))
@@ -233,8 +234,13 @@ def test_a_network_that_was_never_met_counts_as_the_others_do(tmp_path: Path) ->
     }
     (tmp_path / "rates.json").write_text(json.dumps(sums))
     works = [Work(kind="square", images=IMAGES, model=model, cost=3.0) for model in ("lenet", "cifar-cnn")]
-    assert [Rates(tmp_path).of([work]) for work in works] == [(3.0, 100), (6.0, 200)]
-    assert Rates(tmp_path).of([Work(kind="square", images=Images(data="mnist"))]) == (None, None)
+    unknown = Work(kind="square", images=Images(data="mnist"))
+    rates = Rates(tmp_path)
+    assert rates.of(works[:1]) == Cost(seconds=3.0, size=100, unknown_cells=0)
+    assert rates.of(works[1:]) == Cost(seconds=6.0, size=200, unknown_cells=0)
+    assert rates.of([unknown, *works, unknown]) == Cost(seconds=9.0, size=300, unknown_cells=2)
+    assert rates.of([unknown]) == Cost(seconds=None, size=None, unknown_cells=1)
+    assert rates.of([]) == Cost(seconds=0.0, size=0, unknown_cells=0)
 
 
 def test_rates_outlive_a_run_that_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -405,7 +411,10 @@ def test_a_run_is_drawn_from_the_store_alone(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_run(tmp_path: Path) -> None:
-    message = f"{tmp_path} holds no run: 'foolscope run NAME --out {tmp_path}' makes one."
+    message = (
+        f"{tmp_path} holds no run: 'foolscope run NAME --out {tmp_path}' makes one, "
+        "and the same command goes on with a run that was stopped."
+    )
     with pytest.raises(StorageError) as raised:
         read_asked(tmp_path)
     assert str(raised.value) == message

@@ -214,6 +214,31 @@ def test_curves_without_an_interval_have_no_band() -> None:
     assert b"opacity: 0.16" not in drawn([-math.inf, math.nan])
 
 
+@pytest.mark.parametrize("x", [0.0, 50.0, 8 / 255])
+def test_a_grid_of_one_value_shows_a_mark_with_its_interval(x: float) -> None:
+    def drawn(low: list[float] | None) -> bytes:
+        panel = Curves(title="t", lines=(Line("a", [x], [1.0], low, [3.0]),), x="x", y="y")
+        return svg_file(Panels(name="p", label="l", caption="c", panels=(panel,)))
+
+    assert drawn(None).count(b"<use") == 1
+    assert b"LineCollection" not in drawn(None)
+    assert drawn([0.5]).count(b"LineCollection") == 1
+    assert b"LineCollection" not in drawn([math.nan])
+
+
+def test_a_lone_point_among_others_lines_has_a_mark() -> None:
+    lines = (Line("a", [1.0, 2.0], [math.nan, 1.0]), Line("b", [1.0, 2.0], [1.0, 2.0]))
+    panel = Curves(title="t", lines=lines, x="x", y="y")
+    assert svg_file(Panels(name="p", label="l", caption="c", panels=(panel,))).count(b"<use") == 1
+
+
+@pytest.mark.parametrize(("lines", "bands"), [(8, 8), (9, 0)])
+def test_bands_of_many_lines_are_not_drawn(lines: int, bands: int) -> None:
+    drawn = tuple(Line(str(n), [0.0, 1.0], [n, n], [n - 1.0, n - 1.0], [n + 1.0, n + 1.0]) for n in range(lines))
+    panel = Curves(title="t", lines=drawn, x="x", y="y")
+    assert svg_file(Panels(name="p", label="l", caption="c", panels=(panel,))).count(b"opacity: 0.16") == bands
+
+
 def test_dots_leave_out_what_is_not_there() -> None:
     def drawn(value: float) -> bytes:
         groups = (("g", ((value, math.nan, math.nan), (1.0, 0.5, 1.5))),)

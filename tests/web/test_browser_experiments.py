@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -66,6 +67,32 @@ def test_an_experiment_of_the_catalog_is_run_and_read(tab: Tab, tmp_path: Path) 
     expect(page.get_by_role("button", name="Draw what the store holds")).to_be_visible(timeout=_LONG)
     page.get_by_role("button", name="All experiments").click()
     expect(page.get_by_role("link").filter(has_text="dataset-overview")).to_contain_text("done")
+
+
+@pytest.mark.parametrize(
+    ("known", "rest"),
+    [
+        ({"seconds": 35.2, "unknown_cells": 0}, "the rest takes about 35 s."),
+        (
+            {"seconds": 35.2, "unknown_cells": 12},
+            "the rest takes about 35 s, not counting 12 cells of kinds that were never computed here.",
+        ),
+        (
+            {"seconds": 35.2, "unknown_cells": 1},
+            "the rest takes about 35 s, not counting 1 cell of a kind that was never computed here.",
+        ),
+        (
+            {"seconds": None, "unknown_cells": 15},
+            "how long the rest takes is not known before such cells were computed here.",
+        ),
+    ],
+)
+def test_an_estimate_tells_the_cells_that_it_leaves_out(tab: Tab, known: dict[str, Any], rest: str) -> None:
+    found = {"cells": 20, "done": 5, "failed": 0, "bytes": 1, "images": 100, "of": 500, "preview": True, **known}
+    tab.page.route("**/api/v1/experiments/estimate", lambda route: route.fulfill(json=found))
+    page = tab.open("/?view=experiments&open=jpeg-epsilon")
+    status = page.get_by_role("form", name="New run").get_by_role("status")
+    expect(status).to_have_text(f"100 images of 500, a preview: 5 of 20 cells are in the store; {rest}", timeout=_LONG)
 
 
 def test_a_run_that_cannot_be_says_why(tab: Tab) -> None:

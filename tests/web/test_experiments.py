@@ -62,6 +62,7 @@ def test_an_estimate_counts_the_cells_of_the_plan(served: Served) -> None:
     found = served.post("/experiments/estimate", **body).json()
     planned = plan(Asked(name="jpeg-epsilon", data="digits", settings={}, limit=64, seed=7), offline=True)
     assert (found["cells"], found["done"], found["images"], found["preview"]) == (len(planned.works), 0, 64, True)
+    assert found["unknown_cells"] == planned.estimate().unknown_cells
     assert found["reproduce"]["command"] == "foolscope run jpeg-epsilon --data digits --limit 64 --seed 7"
 
 
@@ -98,6 +99,7 @@ def test_other_files_are_not_there(served: Served, run: dict[str, Any], file: st
 def test_what_the_store_holds_is_not_computed_again(served: Served, run: dict[str, Any]) -> None:
     known = served.post("/experiments/estimate", **RUN).json()
     assert known["done"] == known["cells"]
+    assert (known["seconds"], known["bytes"], known["unknown_cells"]) == (0, 0, 0)
     again = finished(served, served.post("/jobs", **RUN).json()["id"])
     assert again["progress"]["reused"] == known["cells"]
     pages = [served.get(f"/reports/{job['id']}/findings.json").json()["html"] for job in (run, again)]

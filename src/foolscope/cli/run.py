@@ -106,6 +106,8 @@ def default_folder(name: str, data: str, *, preview: bool = False) -> Path:
 
 
 def _print_estimate(planned: Planned, json: bool) -> None:
+    from foolscope.report.words import counted
+
     estimate = planned.estimate()
     record: dict[str, Any] = {
         "cells": estimate.cells,
@@ -114,6 +116,7 @@ def _print_estimate(planned: Planned, json: bool) -> None:
         "failed_before": estimate.failed,
         "seconds_of_one_worker": estimate.seconds,
         "bytes": estimate.size,
+        "unknown_cells": estimate.unknown_cells,
     }
     if json:
         console.print_json(record)
@@ -123,8 +126,10 @@ def _print_estimate(planned: Planned, json: bool) -> None:
     out.print(f"{record['done']} of {record['cells']} cells done, {record['to_do']} to do", markup=False)
     if estimate.failed:
         out.print(f"{estimate.failed} of these failed before and are tried again", markup=False)
-    seconds = unknown if estimate.seconds is None else f"about {estimate.seconds:.0f} s with one worker"
-    size = unknown if estimate.size is None else f"about {estimate.size / 1e6:.1f} MB"
+    kinds = ("cell of a kind that was never computed here", "cells of kinds that were never computed here")
+    more = f", and {counted(estimate.unknown_cells, *kinds)}" if estimate.unknown_cells else ""
+    seconds = unknown if estimate.seconds is None else f"about {estimate.seconds:.0f} s with one worker{more}"
+    size = unknown if estimate.size is None else f"about {estimate.size / 1e6:.1f} MB{more}"
     out.print(f"time: {seconds}", markup=False)
     out.print(f"disk: {size}", markup=False)
 

@@ -49,6 +49,15 @@ class RunProgress:
 RunWatch = Callable[[RunProgress], None]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Seconds of one worker and bytes of cells, without `unknown_cells`; None where all of them are unknown."""
+
+    seconds: float | None
+    size: int | None
+    unknown_cells: int
+
+
 class Rates:
     """Seconds and bytes that cells of each kind have taken: sums over all that were computed, `rates.json`.
 
@@ -70,19 +79,22 @@ class Rates:
         for place, value in enumerate((work.cost, seconds, 1, size)):
             sums[place] += value
 
-    def of(self, works: Sequence[Work]) -> tuple[float | None, int | None]:
-        """Seconds of one worker and bytes of these cells; None where a kind was never done on the data.
+    def of(self, works: Sequence[Work]) -> Cost:
+        """What these cells will take; unknown are those of a kind that was never done on the data.
 
         A network that the kind has not met counts as the average of those that it has.
         """
-        seconds, size = 0.0, 0.0
+        seconds, size, unknown = 0.0, 0.0, 0
         for work in works:
             sums = self._sums(work)
             if sums is None:
-                return None, None
+                unknown += 1
+                continue
             seconds += work.cost * sums[1] / sums[0]
             size += sums[3] / sums[2]
-        return seconds, round(size)
+        if works and unknown == len(works):
+            return Cost(seconds=None, size=None, unknown_cells=unknown)
+        return Cost(seconds=seconds, size=round(size), unknown_cells=unknown)
 
     def _sums(self, work: Work) -> list[float] | None:
         if exact := self.sums.get(_rate_key(work)):

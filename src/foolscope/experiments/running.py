@@ -75,26 +75,32 @@ class Planned:
     def estimate(self) -> Estimate:
         """Done, to do, seconds and bytes."""
         missing, rates = self.missing(), Rates(self.store.root)
-        seconds, size = rates.of(missing)
+        cost = rates.of(missing)
         failed = {work.text: self.store.failure(self.library.spec(work)) for work in missing}
         return Estimate(
             cells=len(self.works),
             done=len(self.works) - len(missing),
             failed=sum(error is not None for error in failed.values()),
-            seconds=seconds,
-            size=size,
+            seconds=cost.seconds,
+            size=cost.size,
+            unknown_cells=cost.unknown_cells,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What `--dry-run` tells; `seconds` of one worker and `size` in bytes are None where no such cell was done."""
+    """What `--dry-run` tells.
+
+    `seconds` of one worker and `size` in bytes leave out `unknown_cells`, of kinds that were never done on the data;
+    they are None where all that are to do are such.
+    """
 
     cells: int
     done: int
     failed: int
     seconds: float | None
     size: int | None
+    unknown_cells: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,7 +239,10 @@ def read_asked(folder: Path) -> Asked:
     try:
         return Asked(**json.loads(path.read_text())["asked"])
     except (OSError, ValueError, KeyError, TypeError):
-        raise StorageError(f"{folder} holds no run: 'foolscope run NAME --out {folder}' makes one.") from None
+        raise StorageError(
+            f"{folder} holds no run: 'foolscope run NAME --out {folder}' makes one, "
+            "and the same command goes on with a run that was stopped."
+        ) from None
 
 
 def described(kind: type[Experiment]) -> list[str]:

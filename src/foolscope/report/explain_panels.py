@@ -30,6 +30,8 @@ _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LEFT, _RIGHT = 62, 24
 _TICK = 60
 """Pixels that a number below an axis has at least."""
+_MOST_BANDS = 8
+"""Lines that have their intervals drawn at most: of more, the bands hide each other."""
 
 
 class Panel(ABC):
@@ -99,26 +101,32 @@ class Curves(findings.Chart, Panel):
             y += _LINE_HEIGHT
         axes = canvas.axes(left + _LEFT, y + 10, width - _LEFT - _RIGHT, 186)
         for line, (color, dash, _) in zip(self.lines, styles, strict=True):
-            axes.plot(list(line.x), list(line.y), color=color, linestyle=dash, linewidth=1.8, zorder=3)
-            if line.low is not None and line.high is not None:
-                low, high = np.array(line.low, dtype=float), np.array(line.high, dtype=float)
-                there = np.isfinite(low) & np.isfinite(high)
-                if there.any():
-                    axes.fill_between(list(line.x), low, high, where=list(there), color=color, alpha=0.16, linewidth=0)
+            is_point = np.isfinite(np.array(line.y, dtype=float)).sum() == 1
+            axes.plot(
+                list(line.x), list(line.y), color=color, linestyle=dash, linewidth=1.8, zorder=3,
+                marker=_MARKERS[0] if is_point else "none", markersize=6.5, markeredgewidth=0,
+            )  # fmt: skip
+            if len(self.lines) <= _MOST_BANDS:
+                _draw_intervals(axes, line, color)
         if self.log:
             axes.set_yscale("log", nonpositive="clip")
             axes.yaxis.set_major_formatter(FuncFormatter(_logarithmic))
         else:
             axes.set_ylim(*self._range())
-        last = max(max(line.x) for line in self.lines)
+        first, last = min(min(line.x) for line in self.lines), max(max(line.x) for line in self.lines)
         if self.nyquist and last > 0.5:
             axes.axvline(0.5, color=colors.muted, linewidth=1, linestyle=(0, (1, 2)))
             axes.text(
                 0.495, 0.97, "Nyquist", transform=axes.get_xaxis_transform(), color=colors.muted, fontsize=TEXT - 2,
                 ha="right", va="top",
             )  # fmt: skip
-        axes.set_xlim(min(min(line.x) for line in self.lines), last)
-        axes.xaxis.set_major_locator(MaxNLocator(max(3, int(width // _TICK)), steps=[1, 2, 5, 10], integer=self.whole))
+        if first == last:
+            axes.set_xlim(first - 1, last + 1)
+            axes.set_xticks([first], [f"{first:g}"])
+        else:
+            ticks = max(3, int(width // _TICK))
+            axes.set_xlim(first, last)
+            axes.xaxis.set_major_locator(MaxNLocator(ticks, steps=[1, 2, 5, 10], integer=self.whole))
         axes.set_xlabel(self.x, color=colors.muted)
         _plain(axes, colors)
 
@@ -241,6 +249,18 @@ class Plane(findings.Plane, Panel):
 
     def _side(self, width: float) -> float:
         return min(300.0, width - _LEFT - 66)
+
+
+def _draw_intervals(axes: Axes, line: Line, color: str) -> None:
+    """A band where a line's intervals are finite; the interval of a single point is a bar."""
+    if line.low is None or line.high is None:
+        return
+    low, high = np.array(line.low, dtype=float), np.array(line.high, dtype=float)
+    there = np.isfinite(low) & np.isfinite(high)
+    if there.sum() == 1:
+        axes.vlines(np.array(line.x)[there], low[there], high[there], color=color, linewidth=1.5)
+    elif there.any():
+        axes.fill_between(list(line.x), low, high, where=list(there), color=color, alpha=0.16, linewidth=0)
 
 
 def _logarithmic(value: float, place: int | None = None) -> str:

@@ -8,8 +8,11 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import json
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,9 @@ from foolscope.report.words import NONE, counted, number
 
 SCHEMA = "foolscope-run/1"
 
+_NAME = re.compile(r"[A-Za-z0-9_=.-]+")
+"""A name that cannot lead out of its folder."""
+
 _FRAME = 480.0
 """Width of an animation in pixels at natural size."""
 
@@ -36,21 +42,29 @@ _FRAME = 480.0
 def write_run(result: RunResult, folder: Path | str) -> Path:
     """Write `report.html`, `run.json`, `figures/` and `data/` into `folder` and return the page's path.
 
-    Each file is written whole or not at all.  Raises `StorageError`.
+    Each file is written whole or not at all.  Those that an earlier run's `run.json` names, and that this run does not
+    write, are removed.  Raises `StorageError`.
     """
     folder = Path(folder)
     findings = result.findings
+    data: list[str] = []
     for figure in findings.figures:
         drawn = chart(figure)
         write_bytes(folder / "figures" / f"{figure.name}.svg", svg_file(drawn))
         write_bytes(folder / "figures" / f"{figure.name}.png", png_file(drawn))
         if (columns := numbers(figure)) is not None:
+            data.append(figure.name)
             _write_data(folder / "data" / figure.name, *columns)
     for animation in findings.animations:
         write_bytes(folder / "figures" / f"{animation.name}.gif", _gif(animation))
     for one in findings.tables:
+        data.append(f"table-{one.name}")
         _write_data(folder / "data" / f"table-{one.name}", *_flat(one))
-    write_json(folder / "run.json", run_json(result))
+    content = run_json(result)
+    for path in _earlier_files(folder) - _files(folder, content["figures"], content["animations"], data):
+        with suppress(OSError):
+            path.unlink()
+    write_json(folder / "run.json", content)
     path = folder / "report.html"
     write_bytes(path, run_page(result).encode())
     return path
@@ -71,7 +85,31 @@ def run_json(result: RunResult) -> dict[str, Any]:
             for one in result.findings.tables
         },
         "figures": [figure.name for figure in result.findings.figures],
+        "animations": [animation.name for animation in result.findings.animations],
     }
+
+
+def _files(folder: Path, figures: Iterable[str], animations: Iterable[str], data: Iterable[str]) -> set[Path]:
+    """The files of a run's figures, animations and data of these names."""
+    return {
+        *(folder / "figures" / f"{name}.{kind}" for name in figures for kind in ("svg", "png")),
+        *(folder / "figures" / f"{name}.gif" for name in animations),
+        *(folder / "data" / f"{name}.{kind}" for name in data for kind in ("csv", "parquet")),
+    }
+
+
+def _earlier_files(folder: Path) -> set[Path]:
+    """The files that the `run.json` in a folder names; none where it is damaged or not of a run."""
+    try:
+        content = json.loads((folder / "run.json").read_bytes())
+        lists = content["figures"], list(content["tables"]), content.get("animations", [])
+        is_ours = content["schema"] == SCHEMA and all(isinstance(names, list) for names in lists)
+        if not is_ours or not all(_NAME.fullmatch(name) for names in lists for name in names):
+            return set()
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return set()
+    figures, tables, animations = lists
+    return _files(folder, figures, animations, [*figures, *(f"table-{name}" for name in tables)])
 
 
 def run_page(result: RunResult) -> str:

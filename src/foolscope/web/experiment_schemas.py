@@ -37,7 +37,8 @@ class ExperimentList(BaseModel):
 class RunEstimate(BaseModel):
     """What of a run the store holds already.
 
-    `seconds` of one worker and `bytes` for the rest are null where no such cell was ever computed here.
+    `seconds` of one worker and `bytes` for the rest leave out `unknown_cells`, of kinds that were never computed here,
+    and are null where all of the rest are such.
     """
 
     cells: int
@@ -45,6 +46,7 @@ class RunEstimate(BaseModel):
     failed: int
     seconds: float | None
     bytes: int | None
+    unknown_cells: int
     images: int
     of: int
     preview: bool

@@ -73,6 +73,7 @@ class Experimenting:
                 failed=found.failed,
                 seconds=found.seconds,
                 bytes=found.size,
+                unknown_cells=found.unknown_cells,
                 images=len(planned.sample.data),
                 of=planned.sample.data.total,
                 preview=planned.is_preview,

@@ -303,7 +303,7 @@ def file_names(specs: Sequence[str]) -> dict[str, str]:
     """For each spec a name for files, another one for every other spec: 'lenet-extra-4'."""
     names: dict[str, str] = {}
     for spec in specs:
-        name = re.sub(r"[^A-Za-z0-9.]+", "-", spec)[-60:].strip("-.")
+        name = re.sub(r"[^A-Za-z0-9]+", "-", spec)[-60:].strip("-")
         candidates = (name if number == 1 else f"{name}-or-{number}" for number in itertools.count(1))
         if spec not in names:
             names[spec] = next(candidate for candidate in candidates if candidate not in names.values())

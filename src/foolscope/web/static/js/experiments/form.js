@@ -115,9 +115,12 @@ function whyNot(experiment, limit, seed) {
 function estimated(found) {
   const images = `${counted(found.images, "image")} of ${found.of.toLocaleString("en")}${found.preview ? ", a preview" : ""}`;
   if (found.done === found.cells) return `${images}: the store holds all of ${counted(found.cells, "cell")}.`;
-  const rest = found.seconds === null ? "how long the rest takes is not known before such cells were computed here" : `the rest takes about ${duration(found.seconds)}`;
+  const rest = found.seconds === null ? "how long the rest takes is not known before such cells were computed here" : `the rest takes about ${duration(found.seconds)}${besides(found.unknown_cells)}`;
   return `${images}: ${found.done.toLocaleString("en")} of ${counted(found.cells, "cell")} are in the store; ${rest}.`;
 }
+
+/** The cells that an estimate leaves out. @param {number} cells */
+const besides = (cells) => (cells ? `, not counting ${counted(cells, "cell")} of ${cells === 1 ? "a kind that was" : "kinds that were"} never computed here` : "");
 
 /** @param {number} seconds */
 const duration = (seconds) => (seconds < 90 ? `${Math.max(1, Math.round(seconds))} s` : `${Math.round(seconds / 60)} min`);
