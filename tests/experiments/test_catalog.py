@@ -15,8 +15,9 @@ import torch
 from foolscope.data import load_data
 from foolscope.errors import InputError
 from foolscope.experiments.catalog import EXPERIMENTS
-from foolscope.experiments.catalog.common import AGREES, Gain, file_names, helps_most, mean_percent
+from foolscope.experiments.catalog.common import AGREES, file_names, mean_percent
 from foolscope.experiments.catalog.first_error import _against_seed, _distance, _first, _spread
+from foolscope.experiments.catalog.gain import Gain, helps_most
 from foolscope.experiments.catalog.masking import conclusion
 from foolscope.experiments.catalog.noise_spectrum import _WHITE
 from foolscope.experiments.catalog.trained import change, told_change, trend

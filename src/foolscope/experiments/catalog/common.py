@@ -6,7 +6,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -214,48 +214,6 @@ def mean_percent(shares: Sequence[float]) -> Mean:
     """The mean of shares in percent; its interval ends where percents do, at 0 and 100."""
     mean = mean_interval([100 * share for share in shares])
     return replace(mean, low=max(0.0, mean.low), high=min(100.0, mean.high)) if mean.count > 1 else mean
-
-
-@dataclass(frozen=True)
-class Gain:
-    """How many images a defense turns right and how many wrong, and how likely so unequal numbers are by chance.
-
-    `p` is that of the exact two-sided sign test on the images that change (McNemar 1947), times the number of gains
-    that the largest was chosen from (Bonferroni).
-    """
-
-    won: int
-    lost: int
-    p: float
-
-    @classmethod
-    def of(cls, before: NDArray[np.bool_], after: NDArray[np.bool_], choices: int = 1) -> Gain:
-        """From which images (N,) are right without and with the defense."""
-        from scipy.stats import binomtest
-
-        won, lost = int((after & ~before).sum()), int((before & ~after).sum())
-        p = binomtest(won, won + lost).pvalue if won + lost else 1.0
-        return cls(won, lost, min(1.0, choices * float(p)))
-
-    @property
-    def is_shown(self) -> bool:
-        """Whether it is a gain, and none that chance explains."""
-        return self.won > self.lost and self.p < 0.05
-
-    def __str__(self) -> str:
-        return f"{self.won:,} images won, {self.lost:,} lost"
-
-
-def helps_most(shares: Sequence[Sequence[Proportion]]) -> tuple[int, int]:
-    """The victim and the radius, by their places, where a defense gains most over the first victim, the plain one."""
-    places = itertools.product(range(1, len(shares)), range(len(shares[0])))
-    return max(places, key=lambda at: shares[at[0]][at[1]].value - shares[0][at[1]].value)
-
-
-def gain(arrays: Arrays, place: int, choices: int) -> Gain:
-    """What the victim at `place` gains over the first one on the same images."""
-    plain, behind = (arrays[f"prediction_{n}"] == arrays["label"] for n in (0, place))
-    return Gain.of(plain, behind, choices)
 
 
 def told(what: str, seed: str | None, ours: Any, why: str) -> Compared:

@@ -12,8 +12,6 @@ from foolscope.experiments.catalog.common import (
     attacks,
     clean_accuracy,
     correct,
-    gain,
-    helps_most,
     percent,
     predictions,
     quality_line,
@@ -23,6 +21,7 @@ from foolscope.experiments.catalog.common import (
     victims,
     with_eps,
 )
+from foolscope.experiments.catalog.gain import gain, helps_most
 from foolscope.experiments.experiment import Experiment, Found, Sample, Work, networks
 from foolscope.experiments.findings import Figure, Findings, Table
 from foolscope.measure import Proportion

@@ -13,8 +13,6 @@ from foolscope.experiments.catalog.common import (
     attacks,
     clean_accuracy,
     correct,
-    gain,
-    helps_most,
     percent,
     predictions,
     radii,
@@ -23,6 +21,7 @@ from foolscope.experiments.catalog.common import (
     victims,
     with_eps,
 )
+from foolscope.experiments.catalog.gain import gain, helps_most
 from foolscope.experiments.experiment import Experiment, Found, Sample, Work, networks
 from foolscope.experiments.findings import Figure, Findings, Line, Table
 from foolscope.spec import format_value, parameter
