@@ -23,7 +23,14 @@ from pathlib import Path
 
 WORKERS = 2
 
+EXPERIMENTS = {
+    "jpeg-epsilon": {"qualities": "30,70"},
+    "overfitting": {"epochs": "1,2", "seeds": "0,1", "attacks": "fgsm", "train_images": "512"},
+}
+"""What can be killed, with settings that make it short; the second one has trainings, which other cells need."""
+
 RUN = """
+import json
 import sys
 from pathlib import Path
 from foolscope.experiments import executors
@@ -32,7 +39,7 @@ from foolscope.experiments.running import Asked, plan, run_planned
 from foolscope.experiments.store import Store, cell_key
 
 folder = Path(sys.argv[1])
-workers, eps = int(sys.argv[2]), sys.argv[3]
+workers, eps, name, settings = int(sys.argv[2]), sys.argv[3], sys.argv[4], json.loads(sys.argv[5])
 library = Library()
 
 class Noted(executors.Processes):
@@ -43,7 +50,7 @@ class Noted(executors.Processes):
 
 if __name__ == "__main__":
     executors.Processes = Noted
-    asked = Asked(name="jpeg-epsilon", data="digits", settings={"eps": eps, "qualities": "30,70"})
+    asked = Asked(name=name, data="digits", settings={"eps": eps, **settings})
     print(run_planned(plan(asked, store=Store(folder / "store")), jobs=workers).findings)
 """
 """A run that writes down which cells it begins."""
@@ -76,15 +83,16 @@ def begun(folder: Path) -> list[str]:
     return notes.read_text().split() if notes.is_file() else []
 
 
-def torment(folder: Path, kills: int, radii: int, seed: int) -> Outcome:
+def torment(folder: Path, kills: int, radii: int, seed: int, name: str = "jpeg-epsilon") -> Outcome:
     """Kill runs of `radii` + 1 blocks of cells so many times.  Raises `SystemExit` where one ends differently."""
     script, draw = folder / "run.py", random.Random(seed)
     script.write_text(RUN)
+    settings = json.dumps(EXPERIMENTS[name])
     eps = ",".join(f"{0.3 * (n + 1) / radii:.4f}" for n in range(radii))
 
     def started(place: Path) -> subprocess.Popen[str]:
         place.mkdir(exist_ok=True)
-        command = [sys.executable, str(script), str(place), str(WORKERS), eps]
+        command = [sys.executable, str(script), str(place), str(WORKERS), eps, name, settings]
         return subprocess.Popen(command, text=True, stdout=subprocess.PIPE)
 
     at = time.monotonic()
@@ -126,10 +134,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--radii", type=int, default=12, help="radii of each run: the more the longer it takes")
+    parser.add_argument("--experiment", choices=EXPERIMENTS, default="jpeg-epsilon")
     parser.add_argument("--seed", type=int, default=0, help="decides when each kill comes")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = torment(Path(folder), asked.kills, asked.radii, asked.seed)
+        found = torment(Path(folder), asked.kills, asked.radii, asked.seed, asked.experiment)
     print(
         f"{found.kills} kills in {found.runs} runs of {found.cells} cells: every cell and finding equal, "
         f"{found.again} cells begun more than once, none that was finished."

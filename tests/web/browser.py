@@ -73,6 +73,9 @@ def new_tab(chromium: Browser, site: Served, pictures: Path) -> Iterator[Opener]
         return tab
 
     yield open_tab
+    for tab in tabs:
+        if not tab.page.is_closed():
+            tab.page.unroute_all(behavior="ignoreErrors")  # a page that polls may have an answer under way
     for context in contexts:
         context.close()
     for tab in tabs:

@@ -71,3 +71,9 @@ class Tab:
 
 Opener = Callable[..., Tab]
 """Opens a tab: its size, the server's address, and what Playwright's contexts take."""
+
+
+def fit(page: Page) -> None:
+    """Wait until the page is as wide as the screen and no wider; what loads may stick out for a moment."""
+    assert page.viewport_size
+    page.wait_for_function("width => document.documentElement.scrollWidth === width", arg=page.viewport_size["width"])

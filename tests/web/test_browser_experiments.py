@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.web.browser_tab import PHONE, Opener, Tab
+from tests.web.browser_tab import PHONE, Opener, Tab, fit
 from tests.web.test_browser_jobs import free_port, program
 
 pytest_plugins = ["tests.web.browser"]
@@ -141,7 +141,7 @@ def test_catalog_and_run_fit_every_window(new_tab: Opener, size: tuple[int, int]
     kind = "phone-" if size == PHONE else ""
     page = tab.open("/?view=experiments")
     expect(page.get_by_role("heading", name="Beyond the report")).to_be_visible()
-    assert page.evaluate("document.documentElement.scrollWidth") == size[0]
+    fit(page)
     tab.keep(f"experiments-{kind}{scheme}")
     page.get_by_role("link").filter(has_text="dataset-overview").click()
     done = page.get_by_role("heading", name="Seed and ours in numbers")
@@ -150,5 +150,5 @@ def test_catalog_and_run_fit_every_window(new_tab: Opener, size: tuple[int, int]
     if not done.count():
         run(page, "48")
     expect(done).to_be_visible(timeout=_LONG)
-    assert page.evaluate("document.documentElement.scrollWidth") == size[0]
+    fit(page)
     tab.keep(f"experiment-{kind}{scheme}")

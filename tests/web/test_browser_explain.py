@@ -7,9 +7,9 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, expect
 
-from tests.web.browser_tab import PHONE, Opener, Tab
+from tests.web.browser_tab import PHONE, Opener, Tab, fit
 
 pytest_plugins = ["tests.web.browser"]
 
@@ -20,11 +20,6 @@ ATTACKED = f"/?view=explain&{DIGIT}&step=attacked&attack=pgd:eps=0.3,steps=5"
 def loaded(image: Locator) -> None:
     expect(image).to_have_js_property("complete", True)
     assert image.evaluate("image => image.naturalWidth") > 0
-
-
-def fits(page: Page) -> bool:
-    wide: bool = page.evaluate("document.documentElement.scrollWidth === innerWidth")
-    return wide
 
 
 def test_a_newcomer_sees_maps_at_once_and_attacks(tab: Tab) -> None:
@@ -193,7 +188,7 @@ def test_a_phone_shows_every_part(new_tab: Opener, part: str, scheme: str) -> No
     expect(page.get_by_text(re.compile("^Repeat this"))).to_be_visible()
     for image in page.locator("main img:not([loading=lazy])").all():
         loaded(image)
-    assert fits(page)
+    fit(page)
     tab.keep(f"explain-{part}-phone-{scheme}", full_page=True)
 
 
@@ -202,7 +197,7 @@ def test_pictures_for_the_documentation(new_tab: Opener, scheme: str) -> None:
     tab = new_tab(color_scheme=scheme)
     page = tab.open("/?view=explain&step=attacked&attack=pgd:eps=8/255,steps=10")
     loaded(page.get_by_role("img", name="Attacked: map of the class"))
-    assert fits(page)
+    fit(page)
     tab.keep(f"explain-maps-{scheme}", full_page=True)
 
 

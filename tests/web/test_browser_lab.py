@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, Route, expect
 
-from tests.web.browser_tab import PHONE, Opener, Tab
+from tests.web.browser_tab import PHONE, Opener, Tab, fit
 
 pytest_plugins = ["tests.web.browser"]
 
@@ -490,25 +490,22 @@ def test_a_phone_shows_everything_without_scrolling_sideways(new_tab: Opener, sc
     page = tab.open()
     expect(image(page, "photos-0")).to_be_checked()
 
-    def fits() -> None:
-        assert page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
-
-    fits()
+    fit(page)
     chosen = page.get_by_role("img", name="The chosen image").bounding_box()
     button = page.get_by_role("button", name="Predict").bounding_box()
     assert chosen
     assert button
     assert chosen["y"] + chosen["height"] <= button["y"]
     dialog = predict(page)
-    fits()
+    fit(page)
     tab.keep(f"lab-phone-{scheme}")
     dialog.get_by_role("button", name="Choose an attack").click()
     filters(page)
     page.get_by_role("radio", name="A chain of your own").check()
     page.get_by_role("button", name="Add juno").click()
-    fits()
+    fit(page)
     result = run(page)
-    fits()
+    fit(page)
     edges = [
         result.get_by_role("list", name=name).bounding_box() for name in ("Top 3 classes after", "Top 3 classes before")
     ]
